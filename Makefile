@@ -1,0 +1,85 @@
+# Heimdall Training Service. `make` lists what can be made.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python of 3.11 or later that runs; `make PYTHON=/path/to/python3 ...` names another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+TORCH := torch==2.13.0
+POWER_TABLE ?= $(HEIMDALL_POWDER_FRS)
+# Arguments for `heimdall up`, `heimdall demo` or pytest.
+ARGS ?=
+
+export HEIMDALL_HOME ?= $(CURDIR)/.heimdall
+
+.PHONY: help
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(VENV)/.installed ## Make the virtual environment with the locked dependencies
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: Heimdall needs Python 3.11 or later; python3 is $$(python3 --version 2>&1 || true)" >&2; \
+		echo "       Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.PHONY: demo
+demo: venv ## Recordings in, a registered ONNX model out, in five steps (ARGS="--sessions 1000")
+	@$(BIN)/heimdall demo $(ARGS)
+
+.PHONY: demo-powder
+demo-powder: venv ## The same on measured power tables (POWER_TABLE=folder)
+	@$(BIN)/heimdall demo --power-table $(POWER_TABLE) $(ARGS)
+
+.PHONY: up
+up: venv ## Start the whole service on this machine; Ctrl-C stops it (ARGS="--port 8080 --detach")
+	@$(BIN)/heimdall up $(ARGS)
+
+.PHONY: down
+down: venv ## Stop it; the data stay
+	@$(BIN)/heimdall down
+
+.PHONY: status
+status: venv ## Show its processes
+	@$(BIN)/heimdall status
+
+.PHONY: check-static
+check-static: venv ## Lint, format, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: check-static ## The same and the unit tests: under a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -q -n 2 $(ARGS)
+
+.PHONY: test
+test: venv ## Every test with coverage: under 15 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-report=xml --cov-fail-under=85 --dist loadgroup $(ARGS)
+
+.PHONY: format
+format: venv ## Format the code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## Write requirements.lock from what is installed
+	@$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+	@echo "requirements.lock: $$(wc -l < requirements.lock) packages"
+
+.PHONY: clean
+clean: ## Remove what the tools leave (not the environment, not the data)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* coverage.xml htmlcov build dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

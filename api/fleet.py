@@ -1,0 +1,79 @@
+"""What the queue and the workers are doing, from their rows."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from heimdall_core.database.job_tables import Job, Worker
+from heimdall_core.domain.job import JobStatus
+
+
+class QueueDocument(BaseModel):
+    """How many jobs wait and run."""
+
+    queued: int
+    running: int
+    paused: int
+    oldest_queued_at: datetime | None
+
+
+class WorkerDocument(BaseModel):
+    """A host that runs jobs."""
+
+    name: str
+    host: str
+    slots: int
+    accelerator: str
+    is_alive: bool = Field(description="Whether it has been heard of within the time of a lease.")
+    running_job_ids: list[str]
+    started_at: datetime
+    last_seen_at: datetime
+
+
+class WorkerList(BaseModel):
+    """All workers, by name."""
+
+    data: list[WorkerDocument]
+
+
+def describe_queue(session: Session) -> QueueDocument:
+    """Counts the jobs that have not ended."""
+    waiting = (JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.PAUSED.value)
+    statement = select(Job.status, func.count(), func.min(Job.created_at)).where(Job.status.in_(waiting))
+    rows = {
+        status: (number, oldest) for status, number, oldest in session.execute(statement.group_by(Job.status))
+    }
+    queued, oldest_queued_at = rows.get(JobStatus.QUEUED.value, (0, None))
+    return QueueDocument(
+        queued=queued,
+        running=rows.get(JobStatus.RUNNING.value, (0, None))[0],
+        paused=rows.get(JobStatus.PAUSED.value, (0, None))[0],
+        oldest_queued_at=oldest_queued_at,
+    )
+
+
+def describe_workers(session: Session, *, lease_seconds: float) -> WorkerList:
+    """Every worker that has ever been seen, and what it runs."""
+    running: dict[str, list[str]] = {}
+    statement = select(Job.lease_owner, Job.id).where(Job.status == JobStatus.RUNNING.value).order_by(Job.id)
+    for owner, job_id in session.execute(statement):
+        running.setdefault(str(owner), []).append(job_id)
+    silence = func.extract("epoch", func.now() - Worker.last_seen_at)
+    rows = session.execute(select(Worker, silence < lease_seconds).order_by(Worker.name))
+    return WorkerList(
+        data=[
+            WorkerDocument(
+                name=worker.name,
+                host=worker.host,
+                slots=worker.slots,
+                accelerator=worker.accelerator,
+                is_alive=is_alive,
+                running_job_ids=running.get(worker.name, []),
+                started_at=worker.started_at,
+                last_seen_at=worker.last_seen_at,
+            )
+            for worker, is_alive in rows
+        ]
+    )

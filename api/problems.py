@@ -1,0 +1,201 @@
+"""Errors on the wire: RFC 9457 problem documents. The only place that knows status codes."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import sqlalchemy.exc
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from api.validation import ProblemEntry, judge_validation
+from heimdall_core.domain.errors import (
+    Conflict,
+    DataError,
+    Forbidden,
+    HeimdallError,
+    InfrastructureError,
+    InvalidRequest,
+    NotFound,
+    RequestError,
+    Unauthenticated,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+#: The nearest class of an error's ancestry decides.
+STATUS: Mapping[type[Exception], int] = {
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    InvalidRequest: 422,
+    RequestError: 400,
+    DataError: 422,
+    InfrastructureError: 503,
+    HeimdallError: 500,
+    sqlalchemy.exc.DataError: 422,
+    sqlalchemy.exc.OperationalError: 503,
+    sqlalchemy.exc.InterfaceError: 503,
+    sqlalchemy.exc.TimeoutError: 503,
+}
+
+_FRAMEWORK_CODES = {404: "unknown_path", 405: "method_not_allowed", 413: "body_too_large"}
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_AFTER_SECONDS)}}
+
+_log = structlog.get_logger("api")
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = Field(examples=["urn:heimdall:problem:dataset_not_found"])
+    title: str = Field(examples=["Dataset not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["no dataset 'northwest'"])
+    instance: str = Field(description="Path of the request.", examples=["/v1/jobs"])
+    code: str = Field(description="Stable, for programs.", examples=["dataset_not_found"])
+    request_id: str | None = Field(description="What the service's log knows the request by.")
+    hint: str | None = Field(default=None, description="What to do about it.")
+    errors: list[ProblemEntry] | None = Field(default=None, description="Each wrong field of the request.")
+
+
+def problem_response(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    hint: str | None = None,
+    errors: Sequence[ProblemEntry] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The answer that states the problem."""
+    problem = Problem(
+        type=f"urn:heimdall:problem:{code}",
+        title=code.replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        code=code,
+        request_id=getattr(request.state, "request_id", None),
+        hint=hint,
+        errors=list(errors) or None,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=status,
+        headers={**_HEADERS.get(status, {}), **(headers or {})},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Makes every error of the application a problem document."""
+    app.add_exception_handler(HeimdallError, _from_ours)
+    app.add_exception_handler(RequestValidationError, _from_validation)
+    app.add_exception_handler(HTTPException, _from_framework)
+    app.add_exception_handler(sqlalchemy.exc.DataError, _from_unstorable)
+    for kind in (
+        sqlalchemy.exc.OperationalError,
+        sqlalchemy.exc.InterfaceError,
+        sqlalchemy.exc.TimeoutError,
+    ):
+        app.add_exception_handler(kind, _from_database)
+
+
+def status_of(error: Exception) -> int:
+    """The status of the nearest class in the table."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def _from_ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HeimdallError)
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("request_error", code=error.stable_code, reason=error.message)
+    problems = error.problems if isinstance(error, RequestError) else ()
+    return problem_response(
+        request,
+        status=status,
+        code=error.stable_code,
+        detail=error.message,
+        hint=error.hint,
+        errors=[ProblemEntry(detail=p.detail, pointer=f"#{p.pointer}") for p in problems],
+    )
+
+
+def _from_validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    if _is_action(request) and any(e["loc"][0] == "path" for e in error.errors()):
+        return _unknown_action(request)
+    is_json = "json" in request.headers.get("content-type", "json")
+    verdict = judge_validation(error.errors(), is_json=is_json)
+    return problem_response(
+        request,
+        status=verdict.status,
+        code=verdict.code,
+        detail=verdict.detail,
+        errors=verdict.entries,
+    )
+
+
+def _from_framework(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code in {404, 405} and _is_action(request):
+        return _unknown_action(request)
+    code = _FRAMEWORK_CODES.get(error.status_code, "bad_request")
+    details: dict[int, str] = {
+        404: f"there is no {request.url.path}",
+        405: f"{request.url.path} does not take {request.method}",
+    }
+    return problem_response(
+        request,
+        status=error.status_code,
+        code=code,
+        detail=details.get(error.status_code, error.detail),
+        hint="GET /docs lists what there is." if error.status_code in details else None,
+        headers=error.headers,
+    )
+
+
+def _from_database(request: Request, error: Exception) -> JSONResponse:
+    _log.error("database_unavailable", reason=str(getattr(error, "orig", None) or error))
+    return problem_response(
+        request,
+        status=status_of(error),
+        code="database_unavailable",
+        detail="the database did not answer",
+        hint="Repeat the request in a moment, with its Idempotency-Key if it has one.",
+    )
+
+
+def _from_unstorable(request: Request, error: Exception) -> JSONResponse:
+    """What no pattern forbids and PostgreSQL cannot hold: a NUL in a text, a number beyond its type."""
+    _log.warning("unstorable_value", reason=str(getattr(error, "orig", None) or error))
+    return problem_response(
+        request,
+        status=status_of(error),
+        code="unstorable_value",
+        detail="a value of the request cannot be stored: a NUL character, or a number that is too large",
+    )
+
+
+def _is_action(request: Request) -> bool:
+    return ":" in request.url.path.rsplit("/", 1)[-1]
+
+
+def _unknown_action(request: Request) -> JSONResponse:
+    thing, _, action = request.url.path.rpartition(":")
+    return problem_response(
+        request,
+        status=404,
+        code="unknown_action",
+        detail=f"{thing} has no action {action!r} for {request.method}",
+        hint="GET /docs lists the actions.",
+    )

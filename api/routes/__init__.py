@@ -1,0 +1,1 @@
+"""One module per kind of resource; a route is a declaration and one call."""

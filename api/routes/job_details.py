@@ -1,0 +1,88 @@
+"""What a job reported: history, curves, log, files, attempts."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.dependencies import Caller, JobId, Store, Transaction, needs
+from api.schemas.jobs import (
+    ArtifactList,
+    AttemptDocument,
+    AttemptList,
+    EventDocument,
+    EventPage,
+    LogDocument,
+    MetricsDocument,
+    artifact_document,
+)
+from heimdall_core.jobs.queries import (
+    find_job,
+    list_artifacts,
+    list_attempts,
+    list_events,
+    list_metrics,
+    read_log,
+)
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[needs("jobs:read")])
+
+After = Annotated[int, Query(ge=0, le=2**63 - 1, description="`next_after` of the answer before.")]
+
+
+@router.get("/events")
+def list_job_events(
+    job_id: JobId,
+    session: Transaction,
+    caller: Caller,
+    after: After = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> EventPage:
+    """The job's history, oldest first."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    events = list_events(session, job_id, after=after, limit=limit)
+    return EventPage(
+        data=[EventDocument.model_validate(event) for event in events],
+        next_after=events[-1]["id"] if events else after,
+    )
+
+
+@router.get("/metrics")
+def read_job_metrics(
+    job_id: JobId,
+    session: Transaction,
+    caller: Caller,
+    name: Annotated[list[str] | None, Query(description="Only these curves.")] = None,
+) -> MetricsDocument:
+    """The job's curves."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    return MetricsDocument.model_validate({"metrics": list_metrics(session, job_id, names=name)})
+
+
+@router.get("/logs")
+def read_job_log(
+    job_id: JobId,
+    session: Transaction,
+    caller: Caller,
+    attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Default: the newest.")] = None,
+    after: After = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Pieces.")] = 200,
+) -> LogDocument:
+    """What an attempt wrote."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    return LogDocument.model_validate(
+        read_log(session, job_id, attempt=attempt, after=min(after, 2**31 - 1), limit=limit)
+    )
+
+
+@router.get("/artifacts")
+def list_job_artifacts(job_id: JobId, session: Transaction, caller: Caller, store: Store) -> ArtifactList:
+    """The files that the job handed out."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    return ArtifactList(data=[artifact_document(row, store) for row in list_artifacts(session, job_id)])
+
+
+@router.get("/attempts")
+def list_job_attempts(job_id: JobId, session: Transaction, caller: Caller) -> AttemptList:
+    """Every try at the job, oldest first."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    return AttemptList(data=[AttemptDocument.model_validate(row) for row in list_attempts(session, job_id)])

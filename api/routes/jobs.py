@@ -1,0 +1,137 @@
+"""Jobs: submit, list, read, cancel."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from pydantic import Field
+from starlette.responses import JSONResponse
+
+from api.dependencies import Caller, Cursor, JobId, Limit, Once, Transaction, needs, want_hint
+from api.schemas.jobs import JobDocument, JobPage
+from heimdall_core.accounts.idempotency import Answer
+from heimdall_core.database.job_tables import Job
+from heimdall_core.domain.job import JobKind, JobStatus
+from heimdall_core.domain.spec import ImportJobSpec, TrainJobSpec
+from heimdall_core.jobs.cancellation import cancel_job
+from heimdall_core.jobs.queries import JobFilter, find_job, job_document, list_jobs
+from heimdall_core.jobs.submission import submit_job
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+POLL_SECONDS = 1
+_EXAMPLES: dict[str, Any] = {
+    "train": {
+        "summary": "Train on a dataset version",
+        "value": {
+            "kind": "train",
+            "dataset": {"name": "northwest", "version": 3},
+            "model": {"name": "localization", "backbone": "micro"},
+            "training": {"epochs": 30},
+        },
+    },
+    "import": {
+        "summary": "Import a completed upload",
+        "value": {"kind": "import", "upload_id": "upl_x4r2k7abcdefghijklmnop23"},
+    },
+}
+SpecBody = Annotated[
+    TrainJobSpec | ImportJobSpec, Field(discriminator="kind"), Body(openapi_examples=_EXAMPLES)
+]
+
+
+def accepted(session: Transaction, job: Job) -> Answer:
+    """The answer to a submission: where the job is, and when to ask."""
+    want_hint(session)
+    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(POLL_SECONDS)}
+    return Answer(status_code=202, body=job_document(session, job), headers=headers)
+
+
+@router.post("", status_code=202, response_model=JobDocument, dependencies=[needs("jobs:write")])
+def create_job(spec: SpecBody, session: Transaction, caller: Caller, once: Once) -> Response:
+    """Queues a job; poll `Location` until `is_terminal`."""
+    return once.answer(lambda: accepted(session, submit_job(session, spec, owner=caller.owner)))
+
+
+@router.get("", response_model=JobPage, dependencies=[needs("jobs:read")])
+def list_all_jobs(
+    session: Transaction,
+    caller: Caller,
+    status: Annotated[list[JobStatus] | None, Query(description="One or more.")] = None,
+    kind: Annotated[list[JobKind] | None, Query(description="One or more.")] = None,
+    model: Annotated[str | None, Query(description="Name of the model that is trained.")] = None,
+    tag: Annotated[str | None, Query(description="`key`, or `key:value`.")] = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """The caller's jobs, newest first; an admin's: everybody's."""
+    job_filter = JobFilter(
+        owner=caller.visible_owner,
+        statuses=[value.value for value in status or ()],
+        kinds=[value.value for value in kind or ()],
+        model=model,
+        tag=_parse_tag(tag),
+        created_after=_aware(created_after),
+        created_before=_aware(created_before),
+    )
+    page = list_jobs(session, job_filter, cursor=cursor, limit=limit)
+    data = [job_document(session, job) for job in page.items]
+    return JSONResponse(
+        {"data": data, "next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}
+    )
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobDocument,
+    dependencies=[needs("jobs:read")],
+    responses={304: {"description": "The job is as `If-None-Match` says."}},
+)
+def read_job(
+    job_id: JobId,
+    session: Transaction,
+    caller: Caller,
+    if_none_match: Annotated[str | None, Header(description="`ETag` of a former answer.")] = None,
+) -> Response:
+    """One job. Poll with `If-None-Match`: an unchanged job costs a 304."""
+    job = find_job(session, job_id, owner=caller.visible_owner)
+    document = job_document(session, job)
+    headers = {"ETag": _etag(job, document), "Cache-Control": "private, no-cache"}
+    if not document["is_terminal"]:
+        headers["Retry-After"] = str(POLL_SECONDS)
+    if _matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(document, headers=headers)
+
+
+@router.post("/{job_id}:cancel", response_model=JobDocument, dependencies=[needs("jobs:write")])
+def cancel(job_id: JobId, session: Transaction, caller: Caller) -> Response:
+    """Cancels a queued job at once and asks a running one to stop; repeating it changes nothing."""
+    job = cancel_job(session, job_id, owner=caller.visible_owner)
+    return JSONResponse(job_document(session, job))
+
+
+def _etag(job: Job, document: dict[str, Any]) -> str:
+    """The row's revision; and the place in the queue, which changes without the row."""
+    queue = document["queue"]
+    return f'"{job.revision}-{queue["position"]}"' if queue else f'"{job.revision}"'
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    """Weak comparison (RFC 9110, 13.1.2): a ``W/`` prefix does not count."""
+    candidates = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
+    return "*" in candidates or etag in candidates
+
+
+def _parse_tag(tag: str | None) -> tuple[str, str | None] | None:
+    if tag is None:
+        return None
+    key, colon, value = tag.partition(":")
+    return key, value if colon else None
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """A time without a zone is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

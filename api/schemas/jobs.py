@@ -1,0 +1,175 @@
+"""Jobs on the wire."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.services import HandoutStore
+from heimdall_core.database.job_tables import Artifact
+from heimdall_core.domain.errors import ErrorCategory
+from heimdall_core.domain.job import AttemptOutcome, JobKind, JobPhase, JobStatus, Priority
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class QueueFacts(_Document):
+    """Where a queued job stands."""
+
+    position: int = Field(description="1: the next.", examples=[3])
+
+
+class JobProgress(_Document):
+    """How far a running job is."""
+
+    percent: float | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    samples_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class JobError(_Document):
+    """Why a job or an attempt failed."""
+
+    code: str = Field(examples=["storage_unavailable"])
+    category: ErrorCategory
+    message: str
+    retryable: bool
+    hint: str | None = None
+
+
+class AttemptDocument(_Document):
+    """One try at a job, by one worker."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: AttemptOutcome | None
+    exit_code: int | None
+    error: JobError | None
+
+
+class JobDocument(_Document):
+    """A job. A terminal status (`succeeded`, `failed`, `cancelled`) never changes."""
+
+    id: str
+    kind: JobKind
+    status: JobStatus
+    is_terminal: bool
+    phase: JobPhase | None = Field(description="What a running job is doing.")
+    spec: dict[str, Any] = Field(description="As accepted, defaults filled in.")
+    priority: Priority
+    tags: dict[str, str]
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    queue: QueueFacts | None = Field(description="Only while queued.")
+    progress: JobProgress | None
+    metrics: dict[str, float | None] = Field(description="The newest value of each curve.")
+    attempt: int = Field(description="Number of the newest attempt; 0: none yet.")
+    attempts: list[AttemptDocument]
+    error: JobError | None
+    result: dict[str, Any] | None = Field(
+        description="Of a training: `model`, `metrics`, `onnx`, `mlflow_run_id`. Of an import: its report."
+    )
+    parent_job_id: str | None
+    links: dict[str, str]
+
+
+class JobPage(_Document):
+    """Some jobs, newest first."""
+
+    data: list[JobDocument]
+    next_cursor: str | None
+    has_more: bool
+
+
+class EventDocument(_Document):
+    """A line of a job's history."""
+
+    id: int
+    event: str = Field(examples=["job.queued"])
+    attempt: int | None
+    created_at: datetime
+    data: dict[str, Any]
+
+
+class EventPage(_Document):
+    """Events after an id, oldest first."""
+
+    data: list[EventDocument]
+    next_after: int = Field(description="Pass it back as `after` to go on.")
+
+
+class MetricPointDocument(_Document):
+    """A point of a curve."""
+
+    step: int
+    epoch: int
+    value: float | None = Field(description="Null: not a number.")
+    attempt: int
+
+
+class MetricsDocument(_Document):
+    """A job's curves by name, each by step."""
+
+    metrics: dict[str, list[MetricPointDocument]]
+
+
+class LogDocument(_Document):
+    """A piece of an attempt's log."""
+
+    attempt: int
+    content: str
+    next_after: int = Field(description="Pass it back as `after` to go on.")
+
+
+class AttemptList(_Document):
+    """Every try at the job, oldest first."""
+
+    data: list[AttemptDocument]
+
+
+class ArtifactDocument(_Document):
+    """A file that the job handed out."""
+
+    name: str
+    kind: str
+    uri: str
+    sha256: str
+    bytes: int
+    media_type: str
+    download_url: str = Field(description="Presigned; expires.")
+    facts: dict[str, Any]
+    attempt: int
+    created_at: datetime
+
+
+class ArtifactList(_Document):
+    """The job's files, by name."""
+
+    data: list[ArtifactDocument]
+
+
+def artifact_document(artifact: Artifact, store: HandoutStore) -> ArtifactDocument:
+    """The wire form of an artifact."""
+    return ArtifactDocument(
+        name=artifact.name,
+        kind=artifact.kind,
+        uri=artifact.uri,
+        sha256=artifact.sha256,
+        bytes=artifact.num_bytes,
+        media_type=artifact.media_type,
+        download_url=store.presign_get(artifact.uri),
+        facts=artifact.facts,
+        attempt=artifact.attempt,
+        created_at=artifact.created_at,
+    )

@@ -1,0 +1,93 @@
+"""Models on the wire."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from api.services import HandoutStore
+from heimdall_core.database.catalogue_tables import Model, ModelVersion
+
+
+class ModelDocument(BaseModel):
+    """A line of model versions."""
+
+    name: str
+    champion_version: int | None = Field(description="The version in use; null: none yet.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class OnnxDocument(BaseModel):
+    """The verified ONNX file."""
+
+    uri: str
+    sha256: str
+    bytes: int
+    download_url: str = Field(description="Presigned; expires.")
+
+
+class DatasetReference(BaseModel):
+    """The dataset version that the model was trained on."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class ModelVersionDocument(BaseModel):
+    """A registered model."""
+
+    name: str
+    version: int
+    aliases: list[str] = Field(examples=[["champion"]])
+    metrics: dict[str, Any] = Field(description="On the test split.")
+    onnx: OnnxDocument
+    dataset: DatasetReference
+    job_id: str
+    facts: dict[str, Any]
+    mlflow_run_id: str | None
+    mlflow_version: str | None = Field(description="Null until MLflow has been told.")
+    created_by: str
+    created_at: datetime
+
+
+class ModelVersionList(BaseModel):
+    """Every version, newest first."""
+
+    data: list[ModelVersionDocument]
+
+
+def model_document(model: Model) -> ModelDocument:
+    """The wire form of a model."""
+    return ModelDocument(
+        name=model.name,
+        champion_version=model.champion_version,
+        created_at=model.created_at,
+        updated_at=model.updated_at,
+    )
+
+
+def model_version_document(row: ModelVersion, model: Model, store: HandoutStore) -> ModelVersionDocument:
+    """The wire form of a version."""
+    return ModelVersionDocument(
+        name=row.name,
+        version=row.version,
+        aliases=["champion"] if row.version == model.champion_version else [],
+        metrics=row.metrics,
+        onnx=OnnxDocument(
+            uri=row.onnx_uri,
+            sha256=row.onnx_sha256,
+            bytes=row.onnx_num_bytes,
+            download_url=store.presign_get(row.onnx_uri),
+        ),
+        dataset=DatasetReference(
+            name=row.dataset_name, version=row.dataset_version, digest=row.dataset_digest
+        ),
+        job_id=row.job_id,
+        facts=row.facts,
+        mlflow_run_id=row.mlflow_run_id,
+        mlflow_version=row.mlflow_version,
+        created_by=row.created_by,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,213 @@
+"""Uploads, receivers and recording sessions on the wire."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from api.services import HandoutStore
+from heimdall_core.catalogue.sessions import SessionDetail, SessionSummary
+from heimdall_core.database.catalogue_tables import SessionArchive, Upload
+from heimdall_core.database.platform_tables import KnownSource, Measurement, Station
+
+
+class UploadTarget(BaseModel):
+    """Where one file goes: send its bytes with exactly this method and these headers."""
+
+    name: str
+    url: str = Field(description="Presigned; expires with the upload.")
+    method: Literal["PUT"] = "PUT"
+    headers: dict[str, str] = Field(default_factory=dict)
+
+
+class UploadDocument(BaseModel):
+    """An upload: PUT every file, then POST `:complete`."""
+
+    id: str
+    files: list[UploadTarget] = Field(description="Empty once the upload is complete.")
+    num_files: int
+    job_id: str | None = Field(description="The import job, once complete.")
+    created_at: datetime
+    expires_at: datetime = Field(description="When the URLs of this answer expire.")
+    completed_at: datetime | None
+
+
+def upload_document(
+    upload: Upload, store: HandoutStore, *, now: datetime, lifetime: timedelta
+) -> UploadDocument:
+    """The wire form, with fresh URLs."""
+    open_files = upload.files if upload.completed_at is None else []
+    return UploadDocument(
+        id=upload.id,
+        files=[UploadTarget(name=file["name"], url=store.presign_put(file["uri"])) for file in open_files],
+        num_files=len(upload.files),
+        job_id=upload.job_id,
+        created_at=upload.created_at,
+        expires_at=now + lifetime,
+        completed_at=upload.completed_at,
+    )
+
+
+class ReceiverDocument(BaseModel):
+    """A fixed receiver."""
+
+    id: UUID
+    name: str
+    latitude: float
+    longitude: float
+    altitude_m: float | None
+    url: str
+    is_active: bool
+    created_at: datetime | None
+
+
+class ReceiverList(BaseModel):
+    """All receivers, by name."""
+
+    data: list[ReceiverDocument]
+
+
+def receiver_document(station: Station) -> ReceiverDocument:
+    """The wire form of a receiver."""
+    return ReceiverDocument(
+        id=station.id,
+        name=station.name,
+        latitude=station.latitude,
+        longitude=station.longitude,
+        altitude_m=station.altitude_asl,
+        url=station.url,
+        is_active=station.is_active is not False,
+        created_at=station.created_at,
+    )
+
+
+class SourceDocument(BaseModel):
+    """A transmitter whose position is known."""
+
+    id: UUID
+    name: str
+    frequency_hz: int
+    latitude: float
+    longitude: float
+    error_margin_m: float | None
+    power_dbm: float | None
+
+
+class ArchiveDocument(BaseModel):
+    """The object that holds all recordings of a session."""
+
+    uri: str
+    sha256: str
+    bytes: int
+    download_url: str = Field(description="Presigned; expires.")
+
+
+class RecordingDocument(BaseModel):
+    """What one receiver recorded: a byte range of the session's archive."""
+
+    receiver: str
+    latitude: float
+    longitude: float
+    sha256: str | None = Field(description="Of the byte range.")
+    offset: int | None
+    num_bytes: int | None
+    format: str | None
+    sample_rate_hz: int | None
+    num_samples: int | None
+    center_frequency_hz: int
+    snr_db: float | None
+    noise_floor_dbfs: float | None
+
+
+class SessionDocument(BaseModel):
+    """One transmission of a known source."""
+
+    id: UUID
+    name: str
+    source: SourceDocument
+    started_at: datetime
+    duration_seconds: float | None
+    approval_status: str | None
+    num_recordings: int
+    import_job_id: str | None
+    group: str | None
+    created_at: datetime | None
+
+
+class SessionDetailDocument(SessionDocument):
+    """A session with its recordings."""
+
+    recordings: list[RecordingDocument]
+    archive: ArchiveDocument | None
+
+
+class ApprovalResult(BaseModel):
+    """How many sessions were approved that were not before."""
+
+    approved: int
+
+
+def session_document(summary: SessionSummary) -> SessionDocument:
+    """The wire form in a list."""
+    row, archive = summary.session, summary.archive
+    return SessionDocument(
+        id=row.id,
+        name=row.session_name,
+        source=_source(summary.source),
+        started_at=row.session_start,
+        duration_seconds=row.duration_seconds,
+        approval_status=row.approval_status,
+        num_recordings=summary.num_recordings,
+        import_job_id=archive.import_job_id if archive else None,
+        group=archive.split_group if archive else None,
+        created_at=row.created_at,
+    )
+
+
+def session_detail_document(detail: SessionDetail, store: HandoutStore) -> SessionDetailDocument:
+    """The wire form of one session."""
+    archive = detail.summary.archive
+    return SessionDetailDocument(
+        **session_document(detail.summary).model_dump(),
+        recordings=[_recording(measurement, station) for measurement, station in detail.recordings],
+        archive=_archive(archive, store) if archive else None,
+    )
+
+
+def _source(source: KnownSource) -> SourceDocument:
+    return SourceDocument(
+        id=source.id,
+        name=source.name,
+        frequency_hz=source.frequency_hz,
+        latitude=source.latitude,
+        longitude=source.longitude,
+        error_margin_m=source.error_margin_meters,
+        power_dbm=source.power_dbm,
+    )
+
+
+def _archive(archive: SessionArchive, store: HandoutStore) -> ArchiveDocument:
+    return ArchiveDocument(
+        uri=archive.uri,
+        sha256=archive.sha256,
+        bytes=archive.num_bytes,
+        download_url=store.presign_get(archive.uri),
+    )
+
+
+def _recording(measurement: Measurement, station: Station) -> RecordingDocument:
+    return RecordingDocument(
+        receiver=station.name,
+        latitude=station.latitude,
+        longitude=station.longitude,
+        sha256=measurement.iq_sha256,
+        offset=measurement.iq_byte_offset,
+        num_bytes=measurement.iq_num_bytes,
+        format=measurement.iq_data_format,
+        sample_rate_hz=measurement.iq_sample_rate,
+        num_samples=measurement.iq_samples_count,
+        center_frequency_hz=measurement.frequency_hz,
+        snr_db=measurement.snr_db,
+        noise_floor_dbfs=measurement.noise_floor_dbfs,
+    )

@@ -1,0 +1,1 @@
+"""Heimdall's training service: recordings in, a verified and registered ONNX model out."""

@@ -1,0 +1,1 @@
+"""The recordings catalogue: uploads, imports, receivers and recording sessions."""

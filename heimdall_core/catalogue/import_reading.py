@@ -1,0 +1,194 @@
+"""Finds out what was uploaded and reads it: archives, loose SigMF files, power tables."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from heimdall_core.catalogue.transfers import ahead_of_use
+from heimdall_core.domain.errors import NotFound
+from heimdall_core.domain.manifest import FeatureSettings
+from heimdall_core.domain.ports import ObjectStore
+from heimdall_core.recordings.files import MAX_ARCHIVE_BYTES
+from heimdall_core.recordings.power_table import (
+    RECEIVERS_FILE,
+    TRANSMISSIONS_FILE,
+    PowerTable,
+    PowerTableError,
+    read_power_table,
+)
+from heimdall_core.recordings.reading import ARCHIVE, COLLECTION, InputFile, read_sessions
+from heimdall_core.recordings.refusal import Refusal, RefusedFile, refused_as
+from heimdall_core.recordings.session import RecordedSession
+from heimdall_core.simulation.power_rows import render_power_row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedFile:
+    """A file that someone announced and stored."""
+
+    name: str
+    """A relative path with ``/``."""
+    uri: str
+    num_bytes: int
+    sha256: str | None = None
+    """As announced; None: not announced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A session or a refusal, from which file, and the share of its part of the upload that is done."""
+
+    outcome: RecordedSession | RefusedFile
+    file: str
+    done: float
+    split_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Files that are read together; ``num_units`` weighs it in the progress."""
+
+    num_units: int
+    read: Callable[[], Iterator[Found]]
+
+
+class UploadReader:
+    """Finds out what was uploaded, and reads it."""
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        pool: ThreadPoolExecutor,
+        settings: FeatureSettings,
+        receivers: Collection[str] | None,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._settings = settings
+        self._receivers = receivers
+
+    def parts(self, files: Sequence[UploadedFile]) -> list[Part]:
+        """Archives, loose SigMF files and power tables, each weighed by its sessions."""
+        rest = [file for file in files if _table_role(file) is None]
+        archives = [file for file in rest if file.name.lower().endswith(ARCHIVE)]
+        loose = [file for file in rest if not file.name.lower().endswith(ARCHIVE)]
+        parts = [self._table_part(pair) for pair in _table_pairs(files)]
+        if archives:
+            parts.append(Part(num_units=len(archives), read=lambda: self._read_archives(archives)))
+        if loose:
+            num_sessions = sum(file.name.endswith(COLLECTION) for file in loose)
+            parts.append(Part(num_units=max(num_sessions, 1), read=lambda: self._read_loose(loose)))
+        return parts
+
+    def _read_archives(self, files: Sequence[UploadedFile]) -> Iterator[Found]:
+        fetched = ahead_of_use(self._pool, files, self._fetched, size=lambda file: file.num_bytes)
+        for number, file in enumerate(fetched, start=1):
+            for outcome in read_sessions([file], settings=self._settings):
+                yield Found(outcome=outcome, file=file.name, done=number / len(files))
+
+    def _fetched(self, file: UploadedFile) -> InputFile:
+        """The file in memory; what hinders that is raised when it is read."""
+        try:
+            data = self._fetch(file)
+        except Refusal as refusal:
+            return InputFile(name=file.name, read=_raiser(refusal))
+        return InputFile(name=file.name, read=lambda: data)
+
+    def _read_loose(self, files: Sequence[UploadedFile]) -> Iterator[Found]:
+        inputs = [InputFile(name=file.name, read=self._later(file)) for file in files]
+        for outcome in read_sessions(inputs, settings=self._settings):
+            yield Found(outcome=outcome, file=outcome.name, done=0.0)
+
+    def _later(self, file: UploadedFile) -> Callable[[], bytes]:
+        return lambda: self._fetch(file)
+
+    def _fetch(self, file: UploadedFile) -> bytes:
+        if file.num_bytes > MAX_ARCHIVE_BYTES:
+            raise Refusal("too_large", f"is larger than {MAX_ARCHIVE_BYTES} bytes")
+        try:
+            data = self._store.get_bytes(file.uri)
+        except NotFound as error:
+            hint = "PUT it to the URL that the upload gave, then complete the upload."
+            raise Refusal("missing_upload", "was announced but is not in the store", hint=hint) from error
+        _check_received(file, data)
+        return data
+
+    def _table_part(self, pair: dict[str, UploadedFile]) -> Part:
+        table: PowerTable | None = None
+        try:
+            table = self._read_table(pair)
+            refused = _refused_rows(table, pair[TRANSMISSIONS_FILE].name)
+        except Refusal as refusal:
+            refused = (refusal.of(next(iter(pair.values())).name),)
+        num_units = max(1, len(refused) + (len(table.rows) if table else 0))
+        return Part(num_units=num_units, read=lambda: self._render(table, refused, pair))
+
+    def _read_table(self, pair: dict[str, UploadedFile]) -> PowerTable:
+        contents = []
+        for role in (RECEIVERS_FILE, TRANSMISSIONS_FILE):
+            if role not in pair:
+                raise Refusal("missing_pair", f"a power table needs a {role} beside it")
+            with refused_as(pair[role].name):
+                contents.append(self._fetch(pair[role]))
+        try:
+            table = read_power_table(*contents)
+            return table if self._receivers is None else table.with_receivers(self._receivers)
+        except PowerTableError as error:
+            refusal = Refusal(error.stable_code, error.message, hint=error.hint)
+            refusal.name = next((f.name for role, f in pair.items() if error.message.startswith(role)), None)
+            raise refusal from error
+
+    def _render(
+        self, table: PowerTable | None, refused: Sequence[RefusedFile], pair: dict[str, UploadedFile]
+    ) -> Iterator[Found]:
+        for refusal in refused:
+            yield Found(outcome=refusal, file=refusal.name, done=0.0)
+        if table is None:
+            return
+        name = pair[TRANSMISSIONS_FILE].name
+        for number, row in enumerate(table.rows, start=1):
+            yield Found(
+                outcome=render_power_row(table, row, settings=self._settings),
+                file=f"{name}:{row.line}",
+                done=number / len(table.rows),
+                split_group=row.split_group,
+            )
+
+
+def _raiser(refusal: Refusal) -> Callable[[], bytes]:
+    def read() -> bytes:
+        raise refusal
+
+    return read
+
+
+def _check_received(file: UploadedFile, data: bytes) -> None:
+    if len(data) != file.num_bytes:
+        raise Refusal("size_mismatch", f"{file.num_bytes} bytes were announced, {len(data)} are stored")
+    if file.sha256 is not None and hashlib.sha256(data).hexdigest() != file.sha256:
+        raise Refusal("sha256_mismatch", "the stored bytes do not have the announced SHA-256")
+
+
+def _table_role(file: UploadedFile) -> str | None:
+    """Which file of a power table it is, by its name."""
+    name = PurePosixPath(file.name).name
+    return name if name in (RECEIVERS_FILE, TRANSMISSIONS_FILE) else None
+
+
+def _table_pairs(files: Iterable[UploadedFile]) -> list[dict[str, UploadedFile]]:
+    """The files of each power table by role; one of a pair may be missing."""
+    folders: dict[str, dict[str, UploadedFile]] = {}
+    for file in files:
+        if role := _table_role(file):
+            folders.setdefault(str(PurePosixPath(file.name).parent), {})[role] = file
+    return list(folders.values())
+
+
+def _refused_rows(table: PowerTable, name: str) -> tuple[RefusedFile, ...]:
+    return tuple(
+        RefusedFile(name=f"{name}:{problem.line}", code=problem.code, message=problem.message)
+        for problem in table.problems
+    )

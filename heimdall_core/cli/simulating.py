@@ -1,0 +1,51 @@
+"""Synthetic recordings as files: ``heimdall simulate``, and the demonstration's input."""
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from heimdall_core.cli.output import console, say, size
+
+
+def write_sessions(
+    folder: Path, *, num_sessions: int, seed: int, on_session: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Writes world A's sessions as SigMF archives, one file each; those that exist are kept."""
+    from heimdall_core.recordings.archive import pack_session
+    from heimdall_core.simulation.world_a import draw_world_a, render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = draw_world_a(num_sessions, seed)
+    paths: list[Path] = []
+    for index in islice(range(len(draw)), num_sessions):
+        path = folder / f"world-a-{seed}-{int(draw.row[index]):06d}.sigmf"
+        if not path.exists():
+            unfinished = path.with_suffix(".part")
+            unfinished.write_bytes(pack_session(render(draw, index, seed=seed)).data)
+            unfinished.replace(path)
+        paths.append(path)
+        on_session()
+    return paths
+
+
+def write_with_progress(folder: Path, *, num_sessions: int, seed: int) -> list[Path]:
+    """The same, with a progress bar."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("simulating", total=num_sessions)
+        return write_sessions(
+            folder, num_sessions=num_sessions, seed=seed, on_session=lambda: progress.advance(task)
+        )
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where to write the .sigmf archives.")],
+    sessions: Annotated[int, typer.Option(min=1)] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Writes synthetic recording sessions of the seven Heimdall receivers."""
+    paths = write_with_progress(folder, num_sessions=sessions, seed=seed)
+    say(f"{len(paths)} sessions, {size(sum(p.stat().st_size for p in paths))}, in {folder}")

@@ -1,0 +1,48 @@
+"""The engine and its sessions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from heimdall_core.settings import DatabaseSettings
+
+
+class Database:
+    """One pool of connections; each session is one transaction.
+
+    All times in the database are ``timestamptz`` and all leases compare with the database's clock.
+    """
+
+    def __init__(self, settings: DatabaseSettings, *, application_name: str = "heimdall") -> None:
+        statement_timeout_ms = settings.statement_timeout_seconds * 1000
+        self.engine = create_engine(
+            settings.url.get_secret_value(),
+            pool_size=settings.pool_size,
+            max_overflow=settings.pool_size,
+            pool_pre_ping=True,
+            pool_timeout=settings.connect_timeout_seconds,
+            connect_args={
+                "application_name": application_name,
+                "connect_timeout": settings.connect_timeout_seconds,
+                "tcp_user_timeout": settings.statement_timeout_seconds * 1000,
+                "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC",
+            },
+        )
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back on any exception."""
+        with self._sessions.begin() as session:
+            yield session
+
+    def ping(self) -> None:
+        """Raises unless the database answers."""
+        with self.engine.connect() as connection:
+            connection.execute(text("select 1"))
+
+    def dispose(self) -> None:
+        """Closes every pooled connection."""
+        self.engine.dispose()

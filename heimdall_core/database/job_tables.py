@@ -1,0 +1,212 @@
+"""Jobs, their attempts, and everything that an attempt reports."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from heimdall_core.database.base import Base, JsonObject
+
+_STATUSES = "'queued','running','paused','succeeded','failed','cancelled'"
+_TERMINAL = "'succeeded','failed','cancelled'"
+
+
+class Job(Base):
+    """A job. The row is the job; a message about it is only a hint."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint(f"status in ({_STATUSES})", name="status"),
+        CheckConstraint(
+            "(status = 'running') = (lease_owner is not null and lease_expires_at is not null)", name="lease"
+        ),
+        CheckConstraint(f"(status in ({_TERMINAL})) = (finished_at is not null)", name="finished"),
+        CheckConstraint("status <> 'failed' or error is not null", name="error"),
+        Index(
+            "ix_job_claim",
+            text("priority_rank desc"),
+            "created_at",
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index("ix_job_lease", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        Index("ix_job_page", "created_at", "id"),
+        Index("ix_job_owner_page", "owner", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    owner: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="queued")
+    phase: Mapped[str | None]
+    spec: Mapped[JsonObject]
+    #: What the worker needs and the spec only refers to, resolved when the job was accepted.
+    inputs: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    tags: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    priority: Mapped[str] = mapped_column(server_default="normal")
+    priority_rank: Mapped[int] = mapped_column(server_default="1")
+    accelerator: Mapped[str] = mapped_column(server_default="auto")
+    parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("training.job.id"))
+
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    not_before: Mapped[datetime] = mapped_column(server_default=func.now())
+    dispatched_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+
+    #: Number of the newest attempt, which is its fencing token.
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    failures: Mapped[int] = mapped_column(server_default="0")
+    max_attempts: Mapped[int] = mapped_column(server_default="3")
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+
+    progress: Mapped[JsonObject | None]
+    metrics: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    error: Mapped[JsonObject | None]
+    result: Mapped[JsonObject | None]
+    #: Counts the changes of this row: the ETag.
+    revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
+
+
+class JobAttempt(Base):
+    """One try at a job, by one worker."""
+
+    __tablename__ = "job_attempt"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str]
+    host: Mapped[str]
+    boot_id: Mapped[str]
+    trainer_pid: Mapped[int | None]
+    #: Number of the newest report written: one whose COMMIT lost its answer is not written twice.
+    report_number: Mapped[int] = mapped_column(server_default="0")
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    exit_code: Mapped[int | None]
+    error: Mapped[JsonObject | None]
+
+
+class JobEvent(Base):
+    """A line of a job's history; append-only, one sequence for all jobs."""
+
+    __tablename__ = "job_event"
+    __table_args__ = (Index("ix_job_event_job", "job_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"))
+    attempt: Mapped[int | None]
+    name: Mapped[str]
+    data: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class MetricPoint(Base):
+    """A point of a curve; a replayed step replaces its former value."""
+
+    __tablename__ = "metric_point"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    epoch: Mapped[int]
+    value: Mapped[float]
+    attempt: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class LogChunk(Base):
+    """A piece of an attempt's log, in the order in which it was written."""
+
+    __tablename__ = "log_chunk"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Checkpoint(Base):
+    """A durable point to resume from."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (Index("ix_checkpoint_job", "job_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"))
+    attempt: Mapped[int]
+    uri: Mapped[str]
+    sha256: Mapped[str]
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int]
+    step: Mapped[int] = mapped_column(BigInteger)
+    metrics: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Artifact(Base):
+    """A file that a finished job hands out."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("job_id", "attempt", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"))
+    attempt: Mapped[int]
+    name: Mapped[str]
+    kind: Mapped[str]
+    uri: Mapped[str]
+    sha256: Mapped[str]
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str] = mapped_column(Text)
+    facts: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Worker(Base):
+    """A host that claims jobs."""
+
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    boot_id: Mapped[str]
+    pid: Mapped[int]
+    slots: Mapped[int]
+    accelerator: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Outbox(Base):
+    """Something that another system must be told, once; written in the transaction that makes it true."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("topic", "key"),
+        Index("ix_outbox_due", "not_before", postgresql_where=text("done_at is null")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    topic: Mapped[str]
+    key: Mapped[str]
+    payload: Mapped[JsonObject]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    not_before: Mapped[datetime] = mapped_column(server_default=func.now())
+    failures: Mapped[int] = mapped_column(server_default="0")
+    last_error: Mapped[str | None]
+    done_at: Mapped[datetime | None]

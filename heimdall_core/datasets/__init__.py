@@ -1,0 +1,1 @@
+"""Dataset versions: approved sessions, split and frozen into a manifest."""

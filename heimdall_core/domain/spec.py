@@ -1,0 +1,200 @@
+"""The job specification: one definition for the wire, the table and the trainer.
+
+Plain dataclasses whose ``Annotated`` bounds pydantic enforces at the edges (``extra="forbid"``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+
+from heimdall_core.domain.job import Priority
+
+Name = Annotated[str, MinLen(1), MaxLen(100)]
+Backbone = Literal["micro", "atto", "femto", "pico", "nano", "tiny", "small", "base", "large"]
+BACKBONES: tuple[Backbone, ...] = (
+    "micro",
+    "atto",
+    "femto",
+    "pico",
+    "nano",
+    "tiny",
+    "small",
+    "base",
+    "large",
+)
+
+STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRef:
+    """A frozen dataset version."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    name: Name
+    version: Annotated[int, Ge(1)] | None = None
+    """Default: the newest version at the time of the request, written into the accepted spec."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """The network, and the registered model it becomes a version of."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    name: Name = "localization"
+    backbone: Backbone = "tiny"
+    pretrained: bool = False
+    freeze_backbone: bool = False
+    covariance: Literal["diagonal", "full"] = "diagonal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSpec:
+    """Hyper-parameters."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 100
+    batch_size: Annotated[int, Ge(1), Le(65_536)] = 32
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 1e-3
+    weight_decay: Annotated[float, Ge(0), Le(1)] = 1e-5
+    warmup_epochs: Annotated[int, Ge(0)] = 1
+    early_stopping_patience: Annotated[int, Ge(1)] | None = 10
+    """Epochs without a better ``val_loss`` after which training ends; null: never."""
+    gradient_clip: Annotated[float, Gt(0)] | None = 1.0
+    """Largest L2 norm of the gradient; null: no clipping."""
+    accumulate_grad_batches: Annotated[int, Ge(1)] = 1
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
+    augment: bool = True
+    num_workers: Annotated[int, Ge(0), Le(64)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesSpec:
+    """What a host must offer to run the job."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Ge(1)] = 1
+    num_nodes: Annotated[int, Ge(1)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOutput:
+    """One ONNX file to make."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    opset: Annotated[int, Ge(17), Le(23)] = 18
+    constant_folding: bool = True
+    include_frontend: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSpec:
+    """Whether and how the trained network becomes ONNX."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    enabled: bool = True
+    outputs: Annotated[tuple[ExportOutput, ...], MinLen(1), MaxLen(8)] = (ExportOutput(),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterSpec:
+    """Whether the exported model becomes a registered version, and its champion."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    enabled: bool = True
+    promote: Literal["never", "if_better"] = "if_better"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSpec:
+    """Bounds of a job's life."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    max_runtime_seconds: Annotated[int, Ge(1)] | None = None
+    max_pending_seconds: Annotated[int, Ge(1)] | None = None
+    max_attempts: Annotated[int, Ge(1), Le(20)] = 3
+
+
+TagKey = Annotated[str, MinLen(1), MaxLen(63)]
+TagValue = Annotated[str, MaxLen(255)]
+Tags = Annotated[dict[TagKey, TagValue], MaxLen(32)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJobSpec:
+    """A request to train a network on a dataset version, export and register it."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    kind: Literal["train"]
+    dataset: DatasetRef
+    model: ModelSpec = field(default_factory=ModelSpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    resources: ResourcesSpec = field(default_factory=ResourcesSpec)
+    export: ExportSpec = field(default_factory=ExportSpec)
+    register: RegisterSpec = field(default_factory=RegisterSpec)
+    limits: LimitsSpec = field(default_factory=LimitsSpec)
+    init_from: str | None = None
+    priority: Priority = Priority.NORMAL
+    tags: Tags = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportJobSpec:
+    """A request to read, validate and catalogue the files of a completed upload."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    kind: Literal["import"]
+    upload_id: Annotated[str, MinLen(1), MaxLen(64)]
+    limits: LimitsSpec = field(default_factory=LimitsSpec)
+    priority: Priority = Priority.NORMAL
+    tags: Tags = field(default_factory=dict)
+
+
+JobSpec = TrainJobSpec | ImportJobSpec
+
+
+def spec_to_dict(spec: JobSpec) -> dict[str, object]:
+    """The JSON form of an accepted spec, defaults filled in."""
+    return asdict(spec)
+
+
+def _sub(data: Mapping[str, object], key: str) -> dict[str, object]:
+    value = data.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{key} must be an object")
+    return dict(value)
+
+
+def train_spec_from_dict(data: Mapping[str, object]) -> TrainJobSpec:
+    """Reads back what ``spec_to_dict`` wrote (already validated: no bounds are checked here)."""
+    export = _sub(data, "export")
+    outputs = export.pop("outputs", [{}])
+    assert isinstance(outputs, list | tuple)
+    return TrainJobSpec(
+        kind="train",
+        dataset=DatasetRef(**_sub(data, "dataset")),  # type: ignore[arg-type]
+        model=ModelSpec(**_sub(data, "model")),  # type: ignore[arg-type]
+        training=TrainingSpec(**_sub(data, "training")),  # type: ignore[arg-type]
+        resources=ResourcesSpec(**_sub(data, "resources")),  # type: ignore[arg-type]
+        export=ExportSpec(outputs=tuple(ExportOutput(**o) for o in outputs), **export),  # type: ignore[arg-type]
+        register=RegisterSpec(**_sub(data, "register")),  # type: ignore[arg-type]
+        limits=LimitsSpec(**_sub(data, "limits")),  # type: ignore[arg-type]
+        init_from=data.get("init_from"),  # type: ignore[arg-type]
+        priority=Priority(str(data.get("priority", "normal"))),
+        tags=_sub(data, "tags"),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,72 @@
+"""The network's evaluation mode as an ONNX graph with a free batch size."""
+
+import copy
+import warnings
+from pathlib import Path
+
+import torch
+from torch.jit._trace import TracerWarning
+
+from heimdall_core.export.metadata import INPUT_NAME, output_names
+from heimdall_core.networks import LocalizationNet
+
+_NUM_ROWS, _NUM_FRAMES = 128, 32
+#: The TorchScript exporter takes 0.3 s where the other takes 8, and writes the same graph.
+_LAST_TORCHSCRIPT_OPSET = 20
+
+
+def write_graph(model: LocalizationNet, path: Path, *, opset: int, constant_folding: bool) -> None:
+    """Writes the graph of a float32 copy; the model keeps its device and mode."""
+    net = evaluation_copy(model)
+    example = torch.zeros(2, net.num_receivers, _NUM_ROWS, _NUM_FRAMES)
+    if opset <= _LAST_TORCHSCRIPT_OPSET:
+        _write_traced(net, example, path, opset=opset, constant_folding=constant_folding)
+    else:
+        _write_exported(net, example, path, opset=opset, constant_folding=constant_folding)
+
+
+def evaluation_copy(model: LocalizationNet) -> LocalizationNet:
+    """The same network on the CPU, in float32 and evaluation mode."""
+    return copy.deepcopy(model).cpu().float().eval()
+
+
+def _write_traced(
+    net: LocalizationNet, example: torch.Tensor, path: Path, *, opset: int, constant_folding: bool
+) -> None:
+    names = (INPUT_NAME, *output_names(net))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # ConvNeXt compares its channel count with its configuration: true of every batch.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean", TracerWarning)
+        torch.onnx.export(
+            net,
+            (example,),
+            str(path),
+            input_names=[INPUT_NAME],
+            output_names=list(names[1:]),
+            dynamic_axes={name: {0: "batch"} for name in names},
+            opset_version=opset,
+            do_constant_folding=constant_folding,
+            dynamo=False,
+        )
+
+
+def _write_exported(
+    net: LocalizationNet, example: torch.Tensor, path: Path, *, opset: int, constant_folding: bool
+) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        torch.onnx.export(
+            net,
+            (example,),
+            str(path),
+            input_names=[INPUT_NAME],
+            output_names=list(output_names(net)),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=opset,
+            optimize=constant_folding,
+            external_data=False,
+            verbose=False,
+            dynamo=True,
+        )

@@ -1,0 +1,112 @@
+"""What an ONNX file says about itself: enough to use it without this program."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from heimdall_core.domain.errors import DataError
+from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
+from heimdall_core.networks import LocalizationNet
+
+METADATA_SCHEMA = 1
+_PREFIX = "heimdall."
+INPUT_NAME = "features"
+INPUT_DESCRIPTION = (
+    "(batch, receivers, 128, 32) float32: receivers in the order of heimdall.receivers, "
+    "rows made with heimdall.features"
+)
+OUTPUT_UNITS: dict[str, str] = {
+    "positions": "(batch, 2) latitude, longitude in degrees, WGS-84",
+    "uncertainties": "(batch, 2) standard deviation east, north in metres",
+    "correlation": "(batch, 1) correlation of the east and north errors, in (-1, 1)",
+}
+
+
+def output_names(net: LocalizationNet) -> tuple[str, ...]:
+    """The names of the graph's outputs, in order."""
+    return tuple(OUTPUT_UNITS)[: 3 if net.covariance == "full" else 2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What the network was trained on and as."""
+
+    name: str
+    run_name: str
+    receivers: tuple[ManifestReceiver, ...]
+    origin: tuple[float, float]
+    """Latitude, longitude of the local plane's origin, degrees."""
+    plane_scale_km: float
+    features: FeatureSettings
+    dataset: str
+    dataset_digest: str
+    backbone: str
+    covariance: str
+    calibration_scale: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_properties(self, outputs: tuple[str, ...]) -> dict[str, str]:
+        """The file's properties: every value is JSON."""
+        content = {
+            "schema": METADATA_SCHEMA,
+            **asdict(self),
+            "input": INPUT_DESCRIPTION,
+            "outputs": {name: OUTPUT_UNITS[name] for name in outputs},
+            "code_version": version("heimdall-training"),
+        }
+        return {f"{_PREFIX}{key}": json.dumps(value, sort_keys=True) for key, value in content.items()}
+
+
+def read_facts(properties: Mapping[str, str]) -> ModelFacts:
+    """Reads what ``to_properties`` wrote, from onnx or from onnxruntime's ``custom_metadata_map``.
+
+    Raises:
+        DataError: the model was not written by this program, or by a version that this one cannot read.
+    """
+    found = metadata_of(properties)
+    if found.get("schema") != METADATA_SCHEMA:
+        raise DataError(
+            f"the model's metadata has schema {found.get('schema')!r}, not {METADATA_SCHEMA}",
+            code="model_metadata",
+            hint="Use a model that Heimdall exported.",
+        )
+    return ModelFacts(
+        name=found["name"],
+        run_name=found["run_name"],
+        receivers=tuple(ManifestReceiver(**r) for r in found["receivers"]),
+        origin=(found["origin"][0], found["origin"][1]),
+        plane_scale_km=found["plane_scale_km"],
+        features=FeatureSettings(**found["features"]),
+        dataset=found["dataset"],
+        dataset_digest=found["dataset_digest"],
+        backbone=found["backbone"],
+        covariance=found["covariance"],
+        calibration_scale=found["calibration_scale"],
+        metrics=found["metrics"],
+        tags=found["tags"],
+    )
+
+
+def metadata_of(properties: Mapping[str, str]) -> dict[str, Any]:
+    """Our properties among others, decoded."""
+    return {
+        key.removeprefix(_PREFIX): json.loads(value)
+        for key, value in properties.items()
+        if key.startswith(_PREFIX)
+    }
+
+
+def write_properties(path: Path, properties: Mapping[str, str]) -> None:
+    """Puts properties into an ONNX file; those of the same name are replaced."""
+    model = onnx.load(path)
+    kept = {p.key: p.value for p in model.metadata_props} | dict(properties)
+    onnx.helper.set_model_props(model, dict(sorted(kept.items())))
+    model.producer_name = "heimdall-training"
+    model.producer_version = version("heimdall-training")
+    onnx.save(model, path)

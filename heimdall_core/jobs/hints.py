@@ -1,0 +1,72 @@
+"""Wake-ups for the workers: sent after the commit, from a thread of their own, and free to be lost."""
+
+import queue
+import threading
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from heimdall_core.settings import RedisSettings
+
+WAKE_TASK = "heimdall.wake"
+JOBS_QUEUE = "jobs"
+CONTROL_QUEUE = "control"
+
+_log = structlog.get_logger(__name__)
+
+
+def producer_app(settings: RedisSettings) -> Celery:
+    """A Celery app that can only publish, and gives up quickly."""
+    app = Celery("heimdall-producer", broker=settings.url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        result_backend=None,
+        task_publish_retry=False,
+        broker_connection_timeout=0.5,
+        broker_connection_retry_on_startup=False,
+        broker_transport_options={
+            "socket_connect_timeout": 0.5,
+            "socket_timeout": 0.5,
+            "global_keyprefix": settings.key_prefix,
+            "visibility_timeout": 600,
+        },
+    )
+    return app
+
+
+class HintPublisher:
+    """``hint()`` returns at once, whatever Redis does."""
+
+    def __init__(self, settings: RedisSettings, *, backlog: int = 100) -> None:
+        self._app = producer_app(settings)
+        self._pending: queue.Queue[bool] = queue.Queue(maxsize=backlog)
+        self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
+
+    def start(self) -> None:
+        """Starts the sending thread."""
+        self._thread.start()
+
+    def hint(self) -> None:
+        """Asks for one wake-up; dropped when too many wait, for one of those will do."""
+        try:
+            self._pending.put_nowait(True)
+        except queue.Full:
+            _log.warning("hint_dropped")
+
+    def close(self) -> None:
+        """Sends what waits, if Redis takes it, and ends the thread."""
+        try:
+            self._pending.put(False, timeout=1)
+        except queue.Full:
+            return
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        while self._pending.get():
+            try:
+                self._app.send_task(WAKE_TASK, queue=JOBS_QUEUE, expires=600, retry=False)
+            except (OperationalError, OSError) as error:
+                _log.warning("hint_failed", reason=str(error))

@@ -1,0 +1,215 @@
+"""Reading jobs: rows, pages and the wire form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from heimdall_core.database.job_tables import (
+    Artifact,
+    Checkpoint,
+    Job,
+    JobAttempt,
+    JobEvent,
+    LogChunk,
+    MetricPoint,
+)
+from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
+from heimdall_core.domain.errors import NotFound
+from heimdall_core.domain.job import JobStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs to list; ``owner`` None means everybody's."""
+
+    owner: str | None = None
+    statuses: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    model: str | None = None
+    tag: tuple[str, str | None] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def find_job(session: Session, job_id: str, *, owner: str | None) -> Job:
+    """The job, if this owner may see it.
+
+    Raises:
+        NotFound: no such job, or another owner's.
+    """
+    job = session.get(Job, job_id)
+    if job is None or (owner is not None and job.owner != owner):
+        raise NotFound(f"no job {job_id!r}", code="job_not_found", hint="GET /v1/jobs lists yours")
+    return job
+
+
+def list_jobs(session: Session, job_filter: JobFilter, *, cursor: str | None, limit: int) -> Page[Job]:
+    """Newest first."""
+    statement = _filtered(select(Job), job_filter).order_by(Job.created_at.desc(), Job.id.desc())
+    if cursor:
+        statement = statement.where(tuple_(Job.created_at, Job.id) < decode_cursor(cursor))
+    jobs = session.scalars(statement.limit(limit + 1)).all()
+    more = len(jobs) > limit
+    jobs = jobs[:limit]
+    return Page(items=jobs, next_cursor=encode_cursor(jobs[-1].created_at, jobs[-1].id) if more else None)
+
+
+def _filtered(statement: Select[Job], wanted: JobFilter) -> Select[Job]:
+    if wanted.owner is not None:
+        statement = statement.where(Job.owner == wanted.owner)
+    if wanted.statuses:
+        statement = statement.where(Job.status.in_(wanted.statuses))
+    if wanted.kinds:
+        statement = statement.where(Job.kind.in_(wanted.kinds))
+    if wanted.model is not None:
+        statement = statement.where(Job.spec["model"]["name"].astext == wanted.model)
+    if wanted.tag is not None:
+        key, value = wanted.tag
+        tags = Job.tags.has_key(key) if value is None else Job.tags.contains({key: value})
+        statement = statement.where(tags)
+    if wanted.created_after is not None:
+        statement = statement.where(Job.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        statement = statement.where(Job.created_at < wanted.created_before)
+    return statement
+
+
+def job_document(session: Session, job: Job) -> dict[str, Any]:
+    """The wire form of a job."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": job.status,
+        "is_terminal": JobStatus(job.status).is_terminal,
+        "phase": job.phase,
+        "spec": job.spec,
+        "priority": job.priority,
+        "tags": job.tags,
+        "created_by": job.owner,
+        "created_at": _time(job.created_at),
+        "started_at": _time(job.started_at),
+        "finished_at": _time(job.finished_at),
+        "cancel_requested_at": _time(job.cancel_requested_at),
+        "queue": _queue_facts(session, job),
+        "progress": job.progress,
+        "metrics": job.metrics,
+        "attempt": job.attempt,
+        "attempts": list_attempts(session, job.id),
+        "error": job.error,
+        "result": job.result,
+        "parent_job_id": job.parent_job_id,
+        "links": _links(job),
+    }
+
+
+def _links(job: Job) -> dict[str, str]:
+    here = f"/v1/jobs/{job.id}"
+    return {"self": here} | {part: f"{here}/{part}" for part in ("events", "metrics", "logs", "artifacts")}
+
+
+def _queue_facts(session: Session, job: Job) -> dict[str, Any] | None:
+    if job.status != "queued":
+        return None
+    ahead = session.scalar(
+        select(func.count())
+        .select_from(Job)
+        .where(
+            Job.status == "queued",
+            tuple_(-Job.priority_rank, Job.created_at, Job.id) < (-job.priority_rank, job.created_at, job.id),
+        )
+    )
+    return {"position": (ahead or 0) + 1}
+
+
+def list_attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
+    """Every try at the job, oldest first."""
+    rows = session.scalars(select(JobAttempt).where(JobAttempt.job_id == job_id).order_by(JobAttempt.number))
+    return [
+        {
+            "number": row.number,
+            "worker": row.worker,
+            "trainer_pid": row.trainer_pid,
+            "started_at": _time(row.started_at),
+            "ended_at": _time(row.ended_at),
+            "outcome": row.outcome,
+            "exit_code": row.exit_code,
+            "error": row.error,
+        }
+        for row in rows
+    ]
+
+
+def list_events(session: Session, job_id: str, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+    """The history after an event id, oldest first."""
+    rows = session.scalars(
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.id > after)
+        .order_by(JobEvent.id)
+        .limit(limit)
+    )
+    return [
+        {
+            "id": row.id,
+            "event": row.name,
+            "attempt": row.attempt,
+            "created_at": _time(row.created_at),
+            "data": row.data,
+        }
+        for row in rows
+    ]
+
+
+def list_metrics(session: Session, job_id: str, *, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """The job's curves: name -> points, by step."""
+    statement = select(MetricPoint).where(MetricPoint.job_id == job_id)
+    if names:
+        statement = statement.where(MetricPoint.name.in_(names))
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in session.scalars(statement.order_by(MetricPoint.name, MetricPoint.step)):
+        curves.setdefault(row.name, []).append(
+            {"step": row.step, "epoch": row.epoch, "value": row.value, "attempt": row.attempt}
+        )
+    return curves
+
+
+def read_log(
+    session: Session, job_id: str, *, attempt: int | None = None, after: int = 0, limit: int = 1000
+) -> dict[str, Any]:
+    """Log text of one attempt (default: the newest) after a chunk number, and where to go on."""
+    if attempt is None:
+        attempt = session.scalar(select(Job.attempt).where(Job.id == job_id)) or 0
+    chunks = session.scalars(
+        select(LogChunk)
+        .where(LogChunk.job_id == job_id, LogChunk.attempt == attempt, LogChunk.number > after)
+        .order_by(LogChunk.number)
+        .limit(limit)
+    ).all()
+    return {
+        "attempt": attempt,
+        "content": "".join(c.content for c in chunks),
+        "next_after": chunks[-1].number if chunks else after,
+    }
+
+
+def list_artifacts(session: Session, job_id: str) -> list[Artifact]:
+    """The files that the job handed out, by name."""
+    statement = select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)
+    return list(session.scalars(statement))
+
+
+def newest_checkpoint(session: Session, job_id: str) -> Checkpoint | None:
+    """The durable checkpoint that got furthest."""
+    return session.scalar(
+        select(Checkpoint)
+        .where(Checkpoint.job_id == job_id)
+        .order_by(Checkpoint.step.desc(), Checkpoint.created_at.desc())
+        .limit(1)
+    )
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

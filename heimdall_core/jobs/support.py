@@ -1,0 +1,65 @@
+"""What a spec may not ask for: names that no path can hold, and what this version does not build yet."""
+
+import re
+from collections.abc import Iterator
+
+from heimdall_core.domain.errors import FieldProblem, InvalidRequest, NotSupportedYet
+from heimdall_core.domain.spec import JobSpec, LimitsSpec, TrainJobSpec
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def refuse_unsupported(spec: JobSpec) -> None:
+    """Raises NotSupportedYet naming every field that asks for what is not built."""
+    problems = tuple(FieldProblem(pointer=p, detail=d) for p, d in _unsupported(spec))
+    if problems:
+        raise NotSupportedYet(
+            "this version does not support " + ", ".join(p.pointer for p in problems), problems=problems
+        )
+
+
+def refuse_bad_name(spec: JobSpec) -> None:
+    """Raises InvalidRequest unless the model's name can stand in a path of the API."""
+    if isinstance(spec, TrainJobSpec) and not NAME_PATTERN.fullmatch(spec.model.name):
+        detail = "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        problem = FieldProblem(pointer="/model/name", detail=detail)
+        raise InvalidRequest(f"{spec.model.name!r} is no name for a model", problems=(problem,))
+
+
+def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    yield from _limits(spec.limits)
+    if isinstance(spec, TrainJobSpec):
+        yield from _training(spec)
+        yield from _export(spec)
+
+
+def _limits(limits: LimitsSpec) -> Iterator[tuple[str, str]]:
+    if limits.max_runtime_seconds is not None:
+        yield "/limits/max_runtime_seconds", "leave it null"
+    if limits.max_pending_seconds is not None:
+        yield "/limits/max_pending_seconds", "leave it null: the service's own limit holds"
+
+
+def _training(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
+    if spec.model.pretrained:
+        yield "/model/pretrained", "use false: the network is trained from its seed"
+    if spec.model.freeze_backbone:
+        yield "/model/freeze_backbone", "use false"
+    if spec.resources.devices != 1:
+        yield "/resources/devices", "use 1"
+    if spec.resources.num_nodes != 1:
+        yield "/resources/num_nodes", "use 1"
+    if spec.init_from is not None:
+        yield "/init_from", "leave it null"
+
+
+def _export(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
+    if len(spec.export.outputs) > 1:
+        yield "/export/outputs", "ask for one output"
+    for index, output in enumerate(spec.export.outputs):
+        if output.precision != "fp32":
+            yield f"/export/outputs/{index}/precision", "use fp32"
+        if output.include_frontend:
+            yield f"/export/outputs/{index}/include_frontend", "use false: the model takes features"
+    if spec.register.enabled and not spec.export.enabled:
+        yield "/register/enabled", "only an exported model can be registered: set false, or export"

@@ -1,0 +1,358 @@
+"""``TrainingPipeline``: a frozen manifest in, a verified ONNX model and its evaluation out. No database."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+
+from heimdall_core.domain.job import JobPhase
+from heimdall_core.domain.manifest import Manifest
+from heimdall_core.domain.ports import Checkpoint, JobStopped, ObjectStore, Reporter
+from heimdall_core.domain.spec import ExportOutput, TrainJobSpec
+from heimdall_core.evaluation import EvaluationReport, build_report
+from heimdall_core.export import ExportedModel, ModelFacts, ONNXExporter, export_and_register_model
+from heimdall_core.features import FeatureCache, FeatureSet
+from heimdall_core.storage import join_uri, split_uri
+from heimdall_core.tracking import MLflowTracker, TrackingTarget
+from heimdall_core.training.callbacks import BestWeights, DurableCheckpoints, ProgressReporting
+from heimdall_core.training.checkpoints import CheckpointUploader, usable_checkpoint
+from heimdall_core.training.datamodule import HeimdallDataModule
+from heimdall_core.training.dataset import HeimdallDataset, require_splits
+from heimdall_core.training.inference import fit_calibration, predict, to_predictions
+from heimdall_core.training.logger import ReporterLogger
+from heimdall_core.training.module import LocalizationLightningModule
+from heimdall_core.training.network import construction_for, save_weights
+from heimdall_core.training.provenance import describe_dataset, describe_run, flatten, to_plain
+from heimdall_core.training.publishing import Publisher, describe_object
+from heimdall_core.training.reporting import JobReporter
+from heimdall_core.training.trainer import create_trainer, fit
+
+_NUM_PARITY_SAMPLES = 24
+_CLOSE_SECONDS = 30.0
+
+
+class TrainingPipeline:
+    """One training job from its manifest to its artifacts.
+
+    Args:
+        spec: the accepted specification.
+        manifest: the frozen dataset version.
+        store: where recordings lie and artifacts go.
+        reporter: told of phases, progress, metrics, events, checkpoints and artifacts.
+        output_uri: the prefix under which this attempt may write.
+        workspace: a folder of this attempt's own on the local disk.
+        cache_dir: the feature cache, shared by the jobs of a host.
+        tracking: MLflow, or None.
+        run_name: the run's name in MLflow and in the model's metadata.
+        tags: of the MLflow run and the model; ``heimdall.job_id`` ties the attempts of a job together.
+        resume_from: a durable checkpoint of an earlier attempt.
+        checkpoint_seconds: a durable checkpoint is made at most so often.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: TrainJobSpec,
+        manifest: Manifest,
+        store: ObjectStore,
+        reporter: Reporter,
+        output_uri: str,
+        workspace: Path,
+        cache_dir: Path,
+        tracking: TrackingTarget | None = None,
+        run_name: str,
+        tags: Mapping[str, str],
+        resume_from: Checkpoint | None = None,
+        checkpoint_seconds: float = 30.0,
+    ) -> None:
+        self._spec = spec
+        self._manifest = manifest
+        self._store = store
+        self._reporter = JobReporter(reporter)
+        self._output_uri = output_uri
+        self._workspace = workspace
+        self._cache_dir = cache_dir
+        self._tracking = tracking
+        self._run_name = run_name
+        self._tags = dict(tags)
+        self._resume_from = resume_from
+        self._checkpoint_seconds = checkpoint_seconds
+        self._started_at = time.monotonic()
+        self._digest = manifest.digest()
+        self._origin = (manifest.origin_latitude, manifest.origin_longitude)
+        self._best = BestWeights()
+        self._tracker: MLflowTracker | None = None
+        self._uploader: CheckpointUploader | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Does everything; returns the job's result in JSON's own types.
+
+        Raises:
+            DataError: a split is empty, a recording is unusable, or the export disagrees with the network.
+            TrainingError: the loss is not finite.
+            InfrastructureError: the object store did not answer.
+            JobStopped: a stop was requested; the newest checkpoint is durable if the store answered.
+        """
+        status = "FAILED"
+        try:
+            self._tracker = self._init_mlflow()
+            result = self._run_phases()
+            status = "FINISHED"
+        except JobStopped:
+            status = "KILLED"
+            raise
+        finally:
+            self._close(status)
+        run_id = self._tracker.run_id if self._tracker is not None else None
+        return {**result, "mlflow_run_id": run_id}
+
+    def _run_phases(self) -> dict[str, Any]:
+        features = self.load_data()
+        data = HeimdallDataModule(features, self._spec.training)
+        module = self.create_lightning_module(data)
+        trainer = self.create_trainer(data)
+        self.train(trainer, module, data)
+        report = self.evaluate(module, features)
+        return self.export_and_register(module, features, report)
+
+    def _init_mlflow(self) -> MLflowTracker | None:
+        """Begins the run on a thread of its own."""
+        if self._tracking is None:
+            return None
+        tracker = MLflowTracker(
+            self._tracking,
+            run_name=self._run_name,
+            tags=self._tags,
+            on_unavailable=lambda message: self._reporter.event("tracking_unavailable", message=message),
+        )
+        tracker.log_params({**flatten(self._provenance()["spec"]), "dataset_digest": self._digest})
+        return tracker
+
+    def load_data(self) -> FeatureSet:
+        """Opens or builds the features of the dataset version."""
+        self._reporter.phase(JobPhase.PREPARING)
+        require_splits(self._manifest)
+        features = FeatureCache(self._cache_dir).get(
+            self._manifest,
+            self._store,
+            on_progress=lambda done, total: self._reporter.advance(done / max(1, total)),
+            stop=self._reporter.stop_requested,
+        )
+        self._reporter.event("features_ready", cached=features.was_cached, num_segments=len(features.inputs))
+        return features
+
+    def create_lightning_module(self, data: HeimdallDataModule) -> LocalizationLightningModule:
+        """The network, scaled to the training split, with weights that the seed alone decides."""
+        pl.seed_everything(self._spec.training.seed, verbose=False)
+        model = self._spec.model
+        construction = construction_for(
+            model,
+            num_receivers=len(self._manifest.receivers),
+            origin=self._origin,
+            targets_km=data.train_set.targets_km,
+        )
+        net = construction.build(pretrained=model.pretrained, freeze_backbone=model.freeze_backbone)
+        return LocalizationLightningModule(
+            net, self._spec.training, steps_per_epoch=data.steps_per_epoch, construction=construction
+        )
+
+    def create_trainer(self, data: HeimdallDataModule) -> pl.Trainer:
+        """The trainer with this job's callbacks."""
+        base_uri = join_uri(self._output_uri, "checkpoints")
+        self._uploader = CheckpointUploader(self._store, base_uri, self._reporter)
+        return create_trainer(
+            training=self._spec.training,
+            resources=self._spec.resources,
+            workspace=self._workspace,
+            logger=ReporterLogger(self._reporter, self._tracker),
+            callbacks=[
+                ProgressReporting(self._reporter, started_at=self._started_at),
+                self._best,
+                DurableCheckpoints(
+                    self._workspace / "checkpoints",
+                    self._uploader,
+                    self._reporter,
+                    interval_seconds=self._checkpoint_seconds,
+                ),
+            ],
+            num_batches=data.num_batches,
+        )
+
+    def train(
+        self, trainer: pl.Trainer, module: LocalizationLightningModule, data: HeimdallDataModule
+    ) -> None:
+        """Trains, from the durable checkpoint if there is a usable one."""
+        resume_path = None
+        if self._resume_from is not None:
+            path = self._workspace / "resume.ckpt"
+            resume_path = usable_checkpoint(self._resume_from, self._store, path, module, self._reporter)
+        self._reporter.phase(JobPhase.TRAINING)
+        fit(trainer, module, data, resume_path=resume_path)
+        module.to(trainer.strategy.root_device)
+        self._reporter.event(
+            "training_finished",
+            epochs=trainer.current_epoch,
+            steps=trainer.global_step,
+            best_epoch=self._best.epoch,
+        )
+
+    def evaluate(self, module: LocalizationLightningModule, features: FeatureSet) -> EvaluationReport:
+        """Calibrates the best weights on the validation split and evaluates them on the test split."""
+        self._enter(JobPhase.EVALUATING)
+        net = module.net
+        net.load_state_dict(self._best.weights)
+        val_set = HeimdallDataset(features, "val", training=False)
+        net.set_calibration(fit_calibration(predict(net, val_set), val_set.targets_km))
+        self._reporter.advance(0.3)
+        prediction = predict(net, HeimdallDataset(features, "test", training=False))
+        report = build_report(
+            feature_set=features,
+            manifest=self._manifest,
+            predictions=to_predictions(prediction, self._origin),
+            split="test",
+        )
+        self._log_test_metrics(report.metrics)
+        return report
+
+    def export_and_register(
+        self, module: LocalizationLightningModule, features: FeatureSet, report: EvaluationReport
+    ) -> dict[str, Any]:
+        """Exports, verifies and uploads everything; the caller registers what the result names."""
+        self._enter(JobPhase.EXPORTING)
+        publisher = Publisher(self._store, self._output_uri, self._reporter, self._tracker)
+        first = self._export(module, features, report, publisher) if self._spec.export.enabled else None
+        self._enter(JobPhase.REGISTERING)
+        self._publish_files(module, report, publisher)
+        self._reporter.advance(1.0)
+        return self._result(module, report, first)
+
+    def _export(
+        self,
+        module: LocalizationLightningModule,
+        features: FeatureSet,
+        report: EvaluationReport,
+        publisher: Publisher,
+    ) -> ExportedModel:
+        facts = self._facts(module, report)
+        test = features.indices("test")[:_NUM_PARITY_SAMPLES]
+        samples = np.asarray(features.inputs[features.first_segment[test]])
+        outputs = self._spec.export.outputs
+        models = []
+        for number, output in enumerate(outputs, start=1):
+            name = "model.onnx" if number == 1 else f"model-{number}.onnx"
+            model = self._export_one(module, name, output, facts, samples)
+            publisher.announce(
+                name, "onnx", model.object, {"opset": model.opset, "parity": model.parity.to_dict()}
+            )
+            models.append(model)
+            self._reporter.advance(number / len(outputs))
+        checksum = self._workspace / "model.onnx.sha256"
+        checksum.write_text(f"{models[0].object.sha256}  model.onnx\n")
+        publisher.upload(checksum, "onnx")
+        return models[0]
+
+    def _export_one(
+        self,
+        module: LocalizationLightningModule,
+        name: str,
+        output: ExportOutput,
+        facts: ModelFacts,
+        samples: np.ndarray,
+    ) -> ExportedModel:
+        bucket, key = split_uri(join_uri(self._output_uri, name))
+        return export_and_register_model(
+            ONNXExporter(self._store, self._tracking),
+            module.net,
+            self._workspace / name,
+            facts=facts,
+            features=samples,
+            bucket_name=bucket,
+            object_name=key,
+            opset_version=output.opset,
+            do_constant_folding=output.constant_folding,
+        )
+
+    def _publish_files(
+        self, module: LocalizationLightningModule, report: EvaluationReport, publisher: Publisher
+    ) -> None:
+        best = self._workspace / "best.ckpt"
+        save_weights(
+            best, module.net, module.construction, dataset_digest=self._digest, epoch=self._best.epoch
+        )
+        publisher.upload(best, "checkpoint")
+        for path in report.write(self._workspace / "report"):
+            publisher.upload(path, "plot" if path.suffix == ".png" else "report", track=True)
+        manifest = self._workspace / "manifest.json"
+        content = to_plain({**self._provenance(), "artifacts": publisher.describe()})
+        manifest.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False))
+        publisher.upload(manifest, "manifest", track=True)
+
+    def _facts(self, module: LocalizationLightningModule, report: EvaluationReport) -> ModelFacts:
+        return ModelFacts(
+            name=self._spec.model.name,
+            run_name=self._run_name,
+            receivers=self._manifest.receivers,
+            origin=self._origin,
+            plane_scale_km=module.construction.plane_scale_km,
+            features=self._manifest.features,
+            dataset=f"{self._manifest.name}:{self._manifest.version}",
+            dataset_digest=self._digest,
+            backbone=module.construction.backbone,
+            covariance=module.construction.covariance,
+            calibration_scale=float(module.net.calibration_scale),
+            metrics=to_plain(report.metrics),
+            tags=self._tags,
+        )
+
+    def _result(
+        self, module: LocalizationLightningModule, report: EvaluationReport, onnx: ExportedModel | None
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = to_plain(
+            {
+                "metrics": report.metrics,
+                "baselines": report.baselines,
+                "coverage": {k: v for k, v in report.metrics.items() if k.startswith("coverage_")},
+                "calibration_scale": float(module.net.calibration_scale),
+                "val_loss": self._best.val_loss,
+                "best_epoch": self._best.epoch,
+                "num_parameters": sum(p.numel() for p in module.net.parameters()),
+                "plane_scale_km": module.construction.plane_scale_km,
+                "dataset_digest": self._digest,
+                "dataset": describe_dataset(self._manifest, self._digest),
+                "onnx": None if onnx is None else describe_object(onnx.object),
+                "onnx_parity": None if onnx is None else onnx.parity.to_dict(),
+                "report": report.to_dict(),
+            }
+        )
+        return result
+
+    def _log_test_metrics(self, metrics: Mapping[str, float]) -> None:
+        values = {f"test_{k}": v for k, v in metrics.items() if np.isfinite(v)}
+        self._reporter.metrics(values, step=0, epoch=self._best.epoch)
+        if self._tracker is not None:
+            self._tracker.log_metrics(values, step=0)
+
+    def _provenance(self) -> dict[str, Any]:
+        return describe_run(
+            spec=self._spec,
+            manifest=self._manifest,
+            digest=self._digest,
+            run_name=self._run_name,
+            resume_from=self._resume_from,
+        )
+
+    def _enter(self, phase: JobPhase) -> None:
+        if (request := self._reporter.stop_requested()) is not None:
+            raise JobStopped(request)
+        self._reporter.phase(phase)
+
+    def _close(self, status: str) -> None:
+        if self._uploader is not None:
+            self._uploader.close(_CLOSE_SECONDS)
+        if self._tracker is not None:
+            self._tracker.end(status)
+            self._tracker.close()

@@ -1,0 +1,1 @@
+"""Recording sessions: what they are, how they are packed, read back and checked."""

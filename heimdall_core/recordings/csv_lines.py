@@ -1,0 +1,155 @@
+"""CSV files read line by line; whatever is wrong is told with file, line and column."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from heimdall_core.recordings.fields import MAX_TEXT, check_position, is_label
+from heimdall_core.recordings.refusal import Refusal
+from heimdall_core.recordings.session import parse_utc
+
+
+class CsvError(Exception):
+    """What is wrong, in which file, line and column."""
+
+    def __init__(
+        self,
+        code: str,
+        problem: str,
+        *,
+        file: str,
+        line: int,
+        column: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        where = f"{file} line {line}" + (f", column {column}" if column else "")
+        super().__init__(f"{where}: {problem}")
+        self.code, self.line, self.column, self.hint = code, line, column, hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvLine:
+    """One line of a CSV file, its cells by column."""
+
+    file: str
+    number: int
+    cells: Mapping[str, str]
+
+    def error(self, code: str, problem: str, column: str | None = None, hint: str | None = None) -> CsvError:
+        """What is wrong here."""
+        return CsvError(code, problem, file=self.file, line=self.number, column=column, hint=hint)
+
+    def text(self, column: str) -> str | None:
+        """The cell without blanks around it; None: empty, or no such column."""
+        value = self.cells.get(column, "").strip()
+        if value and not is_label(value):
+            raise self.error("csv_bad_text", f"is not 1 to {MAX_TEXT} printable characters", column)
+        return value or None
+
+    def required(self, column: str) -> str:
+        """The cell, which must not be empty."""
+        if (value := self.text(column)) is None:
+            raise self.error("csv_missing_value", "is empty", column)
+        return value
+
+    def number_or_none(self, column: str, *, within: tuple[float, float] | None = None) -> float | None:
+        """The finite number in the cell, between the bounds; None: empty."""
+        if (value := self.text(column)) is None:
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            raise self.error("csv_bad_number", f"{value!r} is no number", column) from None
+        if not math.isfinite(number):
+            raise self.error("not_finite", f"{value!r} is not finite", column)
+        if within and not within[0] <= number <= within[1]:
+            raise self.error(
+                "csv_out_of_range", f"{number:g} is outside {within[0]:g} to {within[1]:g}", column
+            )
+        return number
+
+    def position(self) -> tuple[float, float]:
+        """Latitude and longitude, a place on Earth."""
+        latitude, longitude = (self._coordinate(c) for c in ("latitude", "longitude"))
+        try:
+            check_position(latitude, longitude)
+        except Refusal as refusal:
+            column = refusal.message.split()[0]
+            raise self.error(refusal.code, refusal.message, column) from None
+        return latitude, longitude
+
+    def _coordinate(self, column: str) -> float:
+        self.required(column)
+        number = self.number_or_none(column)
+        assert number is not None
+        return number
+
+    def time(self, column: str) -> datetime:
+        """The moment in the cell, in UTC."""
+        value = self.required(column)
+        try:
+            return parse_utc(value)
+        except (ValueError, OverflowError) as error:
+            hint = "Write it like 2025-01-31T12:00:00Z."
+            raise self.error("bad_time", str(error), column, hint=hint) from None
+
+
+def open_csv(
+    data: bytes, file: str, required: tuple[str, ...]
+) -> tuple[list[str], Iterator[CsvLine | CsvError]]:
+    """The header, and the lines after it; a broken line is an error in its place, a blank one is nothing.
+
+    Raises:
+        CsvError: not UTF-8, no header, or a column of ``required`` is missing or any is there twice.
+    """
+    lines = _cells(_text(data, file))
+    _, header = next(lines, (1, []))
+    if isinstance(header, csv.Error):
+        raise CsvError("csv_malformed", str(header), file=file, line=1)
+    header = [name.strip() for name in header]
+    if not header:
+        raise CsvError("empty", "has no header", file=file, line=1)
+    for name in required:
+        if name not in header:
+            raise CsvError("csv_missing_column", "is missing", file=file, line=1, column=name)
+    for i, name in enumerate(header):
+        if name in header[:i]:
+            raise CsvError("csv_duplicate_column", "is there twice", file=file, line=1, column=name)
+    return header, _lines(lines, header, file)
+
+
+def _text(data: bytes, file: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise CsvError("csv_bad_encoding", "is not UTF-8", file=file, line=line) from error
+
+
+def _cells(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """The cells of each line and its number; an error in place of a line that is no CSV."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            yield number, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, error
+
+
+def _lines(
+    lines: Iterator[tuple[int, list[str] | csv.Error]], header: list[str], file: str
+) -> Iterator[CsvLine | CsvError]:
+    for number, cells in lines:
+        if isinstance(cells, csv.Error):
+            yield CsvError("csv_malformed", str(cells), file=file, line=number)
+        elif len(cells) == len(header):
+            yield CsvLine(file=file, number=number, cells=dict(zip(header, cells, strict=True)))
+        elif any(cells):
+            problem = f"has {len(cells)} cells, the header {len(header)}"
+            yield CsvError("csv_row_length", problem, file=file, line=number)

@@ -1,0 +1,108 @@
+"""Typed, checked access to untrusted JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NoReturn
+
+from heimdall_core.recordings.refusal import Refusal
+from heimdall_core.recordings.session import parse_utc
+
+Json = Mapping[str, Any]
+MAX_TEXT = 100
+FREQUENCY_RANGE_HZ = (0.0, 1e12)
+SAMPLE_RATE_RANGE_HZ = (1.0, 1e9)
+ALTITUDE_RANGE_M = (-500.0, 9_000.0)
+LEVEL_RANGE_DB = (-300.0, 300.0)
+
+
+def parse_object(data: bytes | memoryview) -> Json:
+    """A JSON object in UTF-8; NaN and Infinity are no JSON.
+
+    Raises:
+        Refusal: ``bad_json``.
+    """
+    try:
+        value = json.loads(str(data, "utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refusal("bad_json", f"is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Refusal("bad_json", f"holds a {type(value).__name__}, not a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def object_at(parent: Json, key: str, *, code: str = "bad_metadata", hint: str | None = None) -> Json:
+    """The object under ``key``; a ``Refusal`` with ``code`` where there is none."""
+    value = parent.get(key)
+    if not isinstance(value, dict):
+        raise Refusal(code, f"has no object {key!r}", hint=hint)
+    return value
+
+
+def text_at(parent: Json, key: str, *, code: str = "bad_metadata") -> str:
+    """The text under ``key``, 1 to 100 characters without control characters."""
+    value = parent.get(key)
+    if not isinstance(value, str) or not is_label(value):
+        raise Refusal(code, f"{key!r} must be a text of 1 to {MAX_TEXT} printable characters")
+    return value
+
+
+def is_label(text: str) -> bool:
+    """Whether the text can name a thing: 1 to 100 printable characters."""
+    return bool(text.strip()) and len(text) <= MAX_TEXT and text.isprintable()
+
+
+def number_at(
+    parent: Json, key: str, *, code: str = "bad_metadata", within: tuple[float, float] | None = None
+) -> float:
+    """The finite number under ``key``, between the bounds."""
+    number = finite(parent.get(key), f"{key!r}", code=code)
+    if within and not within[0] <= number <= within[1]:
+        raise Refusal(code, f"{key!r} is {number:g}, outside {within[0]:g} to {within[1]:g}")
+    return number
+
+
+def optional_number_at(parent: Json, key: str, *, within: tuple[float, float] | None = None) -> float | None:
+    """The finite number under ``key``, or None where it is absent or null."""
+    return None if parent.get(key) is None else number_at(parent, key, within=within)
+
+
+def time_at(parent: Json, key: str) -> datetime:
+    """The RFC 3339 time under ``key``, in UTC."""
+    text = text_at(parent, key, code="bad_time")
+    try:
+        return parse_utc(text)
+    except (ValueError, OverflowError) as error:
+        raise Refusal(
+            "bad_time", f"{key!r}: {error}", hint="Write it like 2025-01-31T12:00:00.000Z."
+        ) from error
+
+
+def finite(value: object, what: str, *, code: str = "bad_metadata") -> float:
+    """``value`` as a float, where it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refusal(code, f"{what} must be a number, is {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Refusal(code, f"{what} is not finite")
+    return number
+
+
+def check_position(latitude: float, longitude: float) -> None:
+    """Refuses what is no place on Earth, ``bad_position``."""
+    if not -90 <= latitude <= 90:
+        raise Refusal("bad_position", f"latitude {latitude} is outside -90 to 90 degrees")
+    if not -180 <= longitude <= 180:
+        raise Refusal(
+            "bad_position",
+            f"longitude {longitude} is outside -180 to 180 degrees",
+            hint="GeoJSON has longitude first, then latitude.",
+        )

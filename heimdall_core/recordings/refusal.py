@@ -1,0 +1,40 @@
+"""Why a file is not taken, in words for the person who sent it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedFile:
+    """A file (or a row of a table) that is left out, and what is wrong with it."""
+
+    name: str
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class Refusal(Exception):
+    """Raised inside a reader at the first thing wrong with a file."""
+
+    def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.name: str | None = None
+
+    def of(self, name: str) -> RefusedFile:
+        """The report's line, for the file of this name unless a narrower one is known."""
+        return RefusedFile(name=self.name or name, code=self.code, message=self.message, hint=self.hint)
+
+
+@contextmanager
+def refused_as(name: str) -> Iterator[None]:
+    """What is refused inside is the file of this name."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.name = refusal.name or name
+        raise

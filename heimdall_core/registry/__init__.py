@@ -1,0 +1,1 @@
+"""Registered models: the truth is ``model_version``; MLflow is told afterwards."""

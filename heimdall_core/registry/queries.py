@@ -1,0 +1,57 @@
+"""Reading models and their versions."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from heimdall_core.database.catalogue_tables import Model, ModelVersion
+from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
+from heimdall_core.domain.errors import NotFound
+
+
+def list_models(session: Session, *, cursor: str | None, limit: int) -> Page[Model]:
+    """Newest first."""
+    statement = select(Model).order_by(Model.created_at.desc(), Model.name.desc())
+    if cursor:
+        statement = statement.where(tuple_(Model.created_at, Model.name) < decode_cursor(cursor))
+    rows = session.scalars(statement.limit(limit + 1)).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=rows[:limit],
+        next_cursor=encode_cursor(last.created_at, last.name) if last is not None else None,
+    )
+
+
+def find_model(session: Session, name: str) -> Model:
+    """The model.
+
+    Raises:
+        NotFound: no model has the name.
+    """
+    model = session.get(Model, name)
+    if model is None:
+        raise NotFound(f"no model {name!r}", code="model_not_found", hint="GET /v1/models lists them")
+    return model
+
+
+def list_model_versions(session: Session, name: str) -> Sequence[ModelVersion]:
+    """Every version, newest first."""
+    statement = select(ModelVersion).where(ModelVersion.name == name)
+    return session.scalars(statement.order_by(ModelVersion.version.desc())).all()
+
+
+def find_model_version(session: Session, name: str, version: int) -> ModelVersion:
+    """One version.
+
+    Raises:
+        NotFound: the model has no such version.
+    """
+    row = session.get(ModelVersion, (name, version))
+    if row is None:
+        raise NotFound(
+            f"model {name!r} has no version {version}",
+            code="model_version_not_found",
+            hint=f"GET /v1/models/{name}/versions lists them",
+        )
+    return row

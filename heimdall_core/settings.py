@@ -1,0 +1,114 @@
+"""The settings of every process: ``HEIMDALL_*`` environment variables or a ``.env`` file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Group):
+    """PostgreSQL, the truth."""
+
+    url: SecretStr
+    """``postgresql+psycopg://user:password@host:port/database``."""
+    pool_size: Annotated[int, Field(ge=1)] = 5
+    connect_timeout_seconds: Annotated[int, Field(ge=1)] = 5
+    statement_timeout_seconds: Annotated[int, Field(ge=1)] = 30
+
+
+class RedisSettings(_Group):
+    """Redis or Valkey, the carrier of hints."""
+
+    url: SecretStr
+    key_prefix: str = "heimdall:"
+
+
+class StorageSettings(_Group):
+    """S3, MinIO or anything that speaks S3."""
+
+    endpoint_url: str | None = None
+    public_endpoint_url: str | None = None
+    """The endpoint that presigned URLs name; default: ``endpoint_url``."""
+    access_key_id: SecretStr
+    secret_access_key: SecretStr
+    region: str = "us-east-1"
+    raw_bucket: str = "heimdall-raw-iq"
+    models_bucket: str = "heimdall-models"
+    presign_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
+
+
+class TrackingSettings(_Group):
+    """MLflow; without a URI nothing is tracked."""
+
+    uri: str | None = None
+    experiment: str = "heimdall"
+
+
+class LeaseSettings(_Group):
+    """Times of the job engine.
+
+    The order is what keeps two attempts apart: heartbeat < stop_after < kill_after < lease.
+    """
+
+    lease_seconds: Annotated[float, Field(gt=0)] = 120.0
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+    stop_after_seconds: Annotated[float, Field(gt=0)] = 80.0
+    """Without a good heartbeat for so long the trainer is told to checkpoint and stop."""
+    kill_after_seconds: Annotated[float, Field(gt=0)] = 100.0
+    """Without a good heartbeat for so long the trainer's process group is killed."""
+    flag_poll_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """How often the supervisor looks for a request to cancel."""
+    stop_grace_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """From the polite stop to SIGTERM, and again to SIGKILL."""
+    queued_limit_seconds: Annotated[float, Field(gt=0)] = 30 * 86_400.0
+
+
+class WorkerSettings(_Group):
+    """One worker per host."""
+
+    slots: Annotated[int, Field(ge=1)] = 1
+    idle_poll_seconds: Annotated[float, Field(gt=0)] = 5.0
+    torch_threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of a trainer; default: all cores over the number of slots."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """A durable checkpoint is made at most so often."""
+    log_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
+    """Of one attempt; what comes after is dropped, with a notice."""
+
+
+class Settings(BaseSettings):
+    """Everything; there are no default secrets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEIMDALL_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+    )
+
+    database: DatabaseSettings
+    redis: RedisSettings
+    storage: StorageSettings
+    tracking: TrackingSettings = TrackingSettings()
+    lease: LeaseSettings = LeaseSettings()
+    worker: WorkerSettings = WorkerSettings()
+    home: Path = Path("~/.heimdall").expanduser()
+    cache_dir: Path = Path("~/.heimdall/cache").expanduser()
+    bootstrap_key: SecretStr | None = None
+    """An admin API key that the migration registers; for a first start."""
+    log_format: str = Field(default="console", pattern="^(console|json)$")
+
+
+def load_settings() -> Settings:
+    """Reads the environment.
+
+    Raises:
+        pydantic.ValidationError: a setting is missing or out of bounds.
+    """
+    return Settings()

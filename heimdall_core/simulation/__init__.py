@@ -1,0 +1,1 @@
+"""Recording sessions made by computation, their truth known exactly."""

@@ -1,0 +1,220 @@
+"""What happens at the edges of batches and epochs: progress, best weights, durable checkpoints, stopping."""
+
+# ruff: noqa: ARG002 - Lightning fixes the parameters of its hooks
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import Tensor
+
+from heimdall_core.domain.ports import JobStopped
+from heimdall_core.training.checkpoints import CheckpointUploader, LocalCheckpoint, UploadPace
+from heimdall_core.training.dataset import Batch
+from heimdall_core.training.module import LocalizationLightningModule
+from heimdall_core.training.reporting import JobReporter
+
+STOP_UPLOAD_SECONDS = 15.0
+
+
+class ProgressReporting(Callback):
+    """Reports epoch, step, speed and remaining time, and the moment of the first step."""
+
+    def __init__(self, reporter: JobReporter, *, started_at: float) -> None:
+        self._reporter = reporter
+        self._started_at = started_at
+        self._train_began_at = 0.0
+        self._first_step = 0
+        self._steps = 1
+        self._busy_seconds = 0.0
+        self._batch_began_at = 0.0
+        self._num_sessions = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        self._steps = int((trainer.max_epochs or 1) * per_epoch)
+        self._first_step = trainer.global_step
+        self._train_began_at = self._batch_began_at = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leaves the validation out of the speed."""
+        self._batch_began_at = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Reports how far the training is."""
+        now = time.monotonic()
+        if not self._num_sessions:
+            self._reporter.event("first_step", seconds_since_start=round(now - self._started_at, 3))
+        self._num_sessions += len(batch.indices)
+        self._busy_seconds += now - self._batch_began_at
+        self._batch_began_at = now
+        done = max(1, trainer.global_step - self._first_step)
+        seconds_per_step = (now - self._train_began_at) / done
+        self._reporter.advance(
+            trainer.global_step / self._steps,
+            epoch=trainer.current_epoch + 1,
+            epochs=trainer.max_epochs,
+            step=trainer.global_step,
+            steps=self._steps,
+            samples_per_second=round(self._num_sessions / max(self._busy_seconds, 1e-9), 1),
+            eta_seconds=round(seconds_per_step * (self._steps - trainer.global_step), 1),
+        )
+
+
+class BestWeights(Callback):
+    """Keeps the network's weights of the epoch with the least ``val_loss``, in memory and in checkpoints."""
+
+    def __init__(self) -> None:
+        self.val_loss = float("inf")
+        self.epoch = 0
+        """Counted from 1; 0 before the first validation."""
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copies the weights where they are better."""
+        val_loss = float(trainer.callback_metrics["val_loss"])
+        if val_loss < self.val_loss:
+            assert isinstance(pl_module, LocalizationLightningModule)
+            self.val_loss, self.epoch = val_loss, trainer.current_epoch + 1
+            self.weights = {k: v.detach().to("cpu", copy=True) for k, v in pl_module.net.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"val_loss": self.val_loss, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.val_loss = state_dict["val_loss"]
+        self.epoch = state_dict["epoch"]
+        self.weights = state_dict["weights"]
+
+
+class BestCheckpoints(ModelCheckpoint):
+    """The three best checkpoints of this attempt, on its own disk.
+
+    A resumed run begins a new list: the files of the former attempt may be on another machine, and the best
+    weights travel with ``BestWeights``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="epoch={epoch:04d}-val_loss={val_loss:.4f}",
+            auto_insert_metric_name=False,
+            monitor="val_loss",
+            save_top_k=3,
+            save_on_train_epoch_end=True,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Reads nothing."""
+
+
+class StopWhenStale(EarlyStopping):
+    """Early stopping that a resume cannot undo: what had stopped trains no further epoch."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(monitor="val_loss", patience=patience, check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops at once if patience had run out before the checkpoint."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class DurableCheckpoints(Callback):
+    """Writes ``last.ckpt`` after every epoch, has it uploaded now and then, and stops the run on request.
+
+    Every checkpoint lies between two optimizer steps. On an epoch's last batch none is written before its
+    validation is over: a resume would skip that validation.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        uploader: CheckpointUploader,
+        reporter: JobReporter,
+        *,
+        interval_seconds: float = 30.0,
+    ) -> None:
+        self._folder = folder
+        self._uploader = uploader
+        self._reporter = reporter
+        self._pace = UploadPace(interval_seconds)
+        self._at_epoch_end = False
+
+    @property
+    def path(self) -> Path:
+        """The newest checkpoint on this disk."""
+        return self._folder / "last.ckpt"
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Within an epoch: stops on request, and saves where an epoch takes long."""
+        self._at_epoch_end = batch_idx + 1 >= trainer.num_training_batches
+        if self._at_epoch_end or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        if self._reporter.stop_requested() is not None:
+            self._stop(trainer)
+        if self._pace.is_due():
+            self._save(trainer, upload=True)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After the validation: saves, and stops on request."""
+        if self._reporter.stop_requested() is not None:
+            self._stop(trainer)
+        is_last = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 1)
+        self._save(trainer, upload=is_last or self._pace.is_due())
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        self._save(trainer, upload=True)
+        self._uploader.flush(STOP_UPLOAD_SECONDS)
+        request = self._reporter.stop_requested()
+        assert request is not None, "a request to stop is never withdrawn"
+        raise JobStopped(request)
+
+    def _save(self, trainer: pl.Trainer, *, upload: bool) -> None:
+        began_at = time.monotonic()
+        part = self._folder / f"last-{trainer.global_step}.ckpt"
+        trainer.save_checkpoint(part)
+        if upload:
+            self._submit(part, trainer)
+        part.replace(self.path)
+        if upload:
+            self._pace.saved(time.monotonic() - began_at)
+
+    def _submit(self, part: Path, trainer: pl.Trainer) -> None:
+        frozen = part.with_suffix(".upload")
+        os.link(part, frozen)
+        self._uploader.submit(
+            LocalCheckpoint(
+                path=frozen,
+                name=f"step-{trainer.global_step:08d}.ckpt",
+                epoch=trainer.current_epoch + (1 if self._at_epoch_end else 0),
+                step=trainer.global_step,
+                metrics=_finite(trainer.callback_metrics),
+            )
+        )
+
+
+def _finite(metrics: dict[str, Tensor]) -> dict[str, float]:
+    return {k: float(v) for k, v in metrics.items() if bool(torch.isfinite(v))}

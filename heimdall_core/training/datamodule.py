@@ -1,0 +1,111 @@
+"""The loaders of a run. They are plain iterables: one process and no threads unless workers are asked for."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+from torch.utils.data import DataLoader
+
+from heimdall_core.domain.spec import TrainingSpec
+from heimdall_core.features import FeatureSet
+from heimdall_core.training.dataset import Batch, HeimdallDataset, Key
+from heimdall_core.training.sampling import EpochSampler, EvaluationSampler
+
+
+class KeySampler(Protocol):
+    """Yields the keys of one batch after another."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[Key]]: ...
+
+
+class SessionLoader:
+    """Batches of a dataset in the order of a sampler."""
+
+    def __init__(self, dataset: HeimdallDataset, sampler: KeySampler, *, num_workers: int = 0) -> None:
+        self.dataset = dataset
+        self._batches = sampler
+        self._num_workers = num_workers
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._num_workers:
+            for keys in self._batches:
+                yield self.dataset.__getitems__(keys)
+            return
+        # Forked, whatever the process's start method: an inherited fork server costs 2 s per epoch.
+        yield from DataLoader(
+            self.dataset,
+            batch_sampler=list(self._batches),
+            num_workers=self._num_workers,
+            collate_fn=_as_it_is,
+            multiprocessing_context="fork",
+        )
+
+
+class TrainingLoader(SessionLoader):
+    """A loader that Lightning can save and resume within an epoch."""
+
+    def __init__(self, dataset: HeimdallDataset, sampler: EpochSampler, *, num_workers: int = 0) -> None:
+        super().__init__(dataset, sampler, num_workers=num_workers)
+        self.sampler = sampler
+        self._num_served = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._num_served = self.sampler.offset
+        for batch in super().__iter__():
+            self._num_served += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches of the epoch are behind."""
+        return {"num_served": self._num_served}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on after the batches that were served."""
+        self.sampler.offset = state["num_served"]
+
+
+class HeimdallDataModule(pl.LightningDataModule):
+    """The training and validation splits of a feature set."""
+
+    def __init__(self, feature_set: FeatureSet, training: TrainingSpec) -> None:
+        super().__init__()
+        self.feature_set = feature_set
+        self._training = training
+        self.train_set = HeimdallDataset(
+            feature_set, "train", training=True, seed=training.seed, augment=training.augment
+        )
+        self.val_set = HeimdallDataset(feature_set, "val", training=False)
+
+    @property
+    def num_batches(self) -> int:
+        """Training batches of an epoch."""
+        return math.ceil(len(self.train_set) / self._training.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch; the last one may see fewer batches."""
+        return math.ceil(self.num_batches / self._training.accumulate_grad_batches)
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Shuffled batches of random segments."""
+        sampler = EpochSampler(len(self.train_set), self._training.batch_size, seed=self._training.seed)
+        return TrainingLoader(self.train_set, sampler, num_workers=self._training.num_workers)
+
+    def val_dataloader(self) -> SessionLoader:
+        """All segments of all validation sessions."""
+        return evaluation_loader(self.val_set)
+
+
+def evaluation_loader(dataset: HeimdallDataset) -> SessionLoader:
+    """Every session of the dataset once, in order, with all its segments."""
+    return SessionLoader(dataset, EvaluationSampler(dataset.num_segments))
+
+
+def _as_it_is(batch: Sequence[Batch]) -> Sequence[Batch]:
+    return batch

@@ -1,0 +1,111 @@
+"""What Lightning trains: the network, its loss, its optimizer and its validation metrics."""
+
+# ruff: noqa: ARG002 - Lightning fixes the parameters of its hooks
+
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from heimdall_core.domain.errors import TrainingError
+from heimdall_core.domain.spec import TrainingSpec
+from heimdall_core.networks import GaussianNLLLoss, LocalizationNet
+from heimdall_core.recordings.geodesy import distance_m, to_degrees
+from heimdall_core.training.dataset import Batch
+from heimdall_core.training.inference import PlaneGaussians, average_segments
+from heimdall_core.training.network import Construction
+from heimdall_core.training.randomness import step_seed
+from heimdall_core.training.schedule import warmup_cosine
+
+
+class LocalizationLightningModule(pl.LightningModule):
+    """Trains a ``LocalizationNet`` with beta-NLL in the local plane.
+
+    Logs ``train_loss`` (beta-NLL, each step), ``val_loss`` (plain NLL, nats per km²) and
+    ``val_median_error_m`` (geodesic; sessions, not segments, count).
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+
+    def __init__(
+        self,
+        net: LocalizationNet,
+        training: TrainingSpec,
+        *,
+        steps_per_epoch: int,
+        construction: Construction,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.construction = construction
+        self._training = training
+        self._steps_per_epoch = steps_per_epoch
+        self._loss = GaussianNLLLoss(unit_km=net.plane_scale_km)
+        self._validated: list[tuple[PlaneGaussians, np.ndarray]] = []
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The network's outputs in degrees and metres."""
+        return self.net(inputs)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with warm-up and cosine, stepped at every optimizer step."""
+        parameters = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            parameters, lr=self._training.learning_rate, weight_decay=self._training.weight_decay
+        )
+        schedule = partial(
+            warmup_cosine,
+            warmup_steps=min(self._training.warmup_epochs, self._training.epochs - 1) * self._steps_per_epoch,
+            total_steps=self._training.epochs * self._steps_per_epoch,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "learning_rate"},
+        }
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Makes the step's random numbers a function of the seed and the step."""
+        torch.manual_seed(step_seed(self._training.seed, self.current_epoch, batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        mean_km, sigma_km, correlation = self.net.plane(batch.inputs)
+        loss: Tensor = self._loss(mean_km, sigma_km, batch.target_km, correlation)
+        self._require_finite(loss.item())
+        self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch.indices))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keeps the batch's predictions for the end of the epoch."""
+        prediction = average_segments(self.net.plane(batch.inputs), batch.item, len(batch.indices))
+        self._validated.append((prediction, batch.target_km.double().cpu().numpy()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics over all sessions at once, whatever the batches were."""
+        prediction = PlaneGaussians.concatenate([p for p, _ in self._validated])
+        target_km = np.concatenate([t for _, t in self._validated])
+        self._validated.clear()
+        loss = float(prediction.nll(target_km).mean())
+        self._require_finite(loss)
+        error_m = self._error_m(prediction.mean_km, target_km)
+        values = {"val_loss": loss, "val_median_error_m": float(np.median(error_m))}
+        self.log_dict(
+            {k: torch.tensor(v, dtype=torch.float32) for k, v in values.items()}, batch_size=len(target_km)
+        )
+
+    def _error_m(self, predicted_km: np.ndarray, target_km: np.ndarray) -> np.ndarray:
+        predicted = to_degrees(*predicted_km.T, origin=self.construction.origin)
+        return distance_m(*predicted, *to_degrees(*target_km.T, origin=self.construction.origin))
+
+    def _require_finite(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {self.global_step} of epoch {self.current_epoch + 1}",
+                code="loss_not_finite",
+                hint="Use a smaller training.learning_rate, keep training.gradient_clip, or precision fp32.",
+            )

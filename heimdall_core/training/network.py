@@ -1,0 +1,83 @@
+"""The network of a job: built for its dataset, saved and read back as weights with their construction."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from heimdall_core.domain.spec import Backbone, ModelSpec
+from heimdall_core.networks import LocalizationNet
+from heimdall_core.networks.localization import Covariance
+from heimdall_core.training.checkpoints import load_checkpoint
+
+_SMALLEST_SCALE_KM = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Construction:
+    """The arguments that make a network of the same shape."""
+
+    num_receivers: int
+    backbone: Backbone
+    covariance: Covariance
+    origin: tuple[float, float]
+    plane_scale_km: float
+
+    def build(self, *, pretrained: bool = False, freeze_backbone: bool = False) -> LocalizationNet:
+        """A network with fresh weights."""
+        return LocalizationNet(
+            self.num_receivers,
+            self.backbone,
+            self.covariance,
+            origin=self.origin,
+            plane_scale_km=self.plane_scale_km,
+            pretrained=pretrained,
+            freeze_backbone=freeze_backbone,
+        )
+
+
+def construction_for(
+    model: ModelSpec,
+    *,
+    num_receivers: int,
+    origin: tuple[float, float],
+    targets_km: NDArray[np.floating[Any]],
+) -> Construction:
+    """The network that a specification asks for, scaled to the training targets (N, 2)."""
+    return Construction(
+        num_receivers=num_receivers,
+        backbone=model.backbone,
+        covariance=model.covariance,
+        origin=origin,
+        plane_scale_km=plane_scale_km(targets_km),
+    )
+
+
+def plane_scale_km(targets_km: NDArray[np.floating[Any]]) -> float:
+    """Root mean square of the targets' coordinates, to two digits: the heads then count in numbers near 1."""
+    rms = float(np.sqrt(np.mean(np.square(targets_km, dtype=np.float64))))
+    return float(f"{max(rms, _SMALLEST_SCALE_KM):.2g}")
+
+
+def save_weights(path: Path, net: LocalizationNet, construction: Construction, **facts: Any) -> None:
+    """Writes weights and construction; ``facts`` are plain values that travel along."""
+    weights = {k: v.detach().cpu() for k, v in net.state_dict().items()}
+    part = path.with_name(f".{path.name}.part")
+    torch.save({"state_dict": weights, "construction": asdict(construction), "facts": facts}, part)
+    part.replace(path)
+
+
+def load_network(path: Path) -> LocalizationNet:
+    """The network that ``save_weights`` wrote, calibration included.
+
+    Raises:
+        DataError: the file is damaged or something else.
+    """
+    content = load_checkpoint(path)
+    construction = {**content["construction"], "origin": tuple(content["construction"]["origin"])}
+    net = Construction(**construction).build()
+    net.load_state_dict(content["state_dict"])
+    return net.eval()

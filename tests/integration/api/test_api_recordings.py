@@ -1,0 +1,255 @@
+"""Uploads, receivers, sessions and datasets over HTTP, on real engines."""
+
+import hashlib
+import json
+
+import httpx
+import pytest
+
+from heimdall_core.domain.manifest import Manifest
+
+
+def names(problem):
+    return {entry["pointer"] for entry in problem["errors"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../x", "a/../b", "a//b", "a\\b", "a\nb", "", ".", "x" * 256]
+)
+def test_a_name_that_is_no_plain_relative_path_is_refused(client, name):
+    response = client.post("/v1/uploads", json={"files": [{"name": name, "size": 1}]})
+    assert response.status_code == 422
+    assert names(response.json()) == {"#/files/0/name"}
+
+
+@pytest.mark.parametrize(
+    ("file", "pointer"),
+    [
+        ({"name": "a", "size": -1}, "#/files/0/size"),
+        ({"name": "a", "size": 6 * 1024**3}, "#/files/0/size"),
+        ({"name": "a", "size": 1, "sha256": "zz"}, "#/files/0/sha256"),
+        ({"name": "a", "size": 1, "mode": 7}, "#/files/0/mode"),
+    ],
+)
+def test_a_file_that_cannot_be_uploaded_is_named(client, file, pointer):
+    response = client.post("/v1/uploads", json={"files": [file]})
+    assert response.status_code == 422
+    assert names(response.json()) == {pointer}
+
+
+def test_a_name_comes_once(client):
+    response = client.post("/v1/uploads", json={"files": [{"name": "a", "size": 1}] * 2})
+    assert names(response.json()) == {"#/files/0/name", "#/files/1/name"}
+
+
+def test_an_upload_hands_out_urls_that_take_the_files(client):
+    response = client.post("/v1/uploads", json={"files": [{"name": "a/ b?.sigmf", "size": 3}]})
+    assert response.status_code == 201
+    upload = response.json()
+    (target,) = upload["files"]
+    assert target["method"] == "PUT"
+    answer = httpx.put(target["url"], content=b"abc", headers=target["headers"], trust_env=False)
+    assert answer.is_success
+    again = client.get(response.headers["location"]).json()
+    assert again["files"][0]["name"] == "a/ b?.sigmf"
+    assert again["job_id"] is None
+
+
+def test_an_upload_is_completed_once(client, hints):
+    upload = client.post("/v1/uploads", json={"files": [{"name": "a", "size": 3}]}).json()
+    job = client.post(f"/v1/uploads/{upload['id']}:complete")
+    assert job.status_code == 202
+    assert job.json()["kind"] == "import"
+    assert hints.num_hints == 1
+    again = client.post(f"/v1/uploads/{upload['id']}:complete")
+    assert again.status_code == 409
+    assert again.json()["code"] == "upload_already_complete"
+    assert job.json()["id"] in again.json()["hint"]
+    done = client.get(f"/v1/uploads/{upload['id']}").json()
+    assert (done["job_id"], done["files"]) == (job.json()["id"], [])
+
+
+def test_another_owners_upload_is_not_found(client):
+    upload = client.post("/v1/uploads", json={"files": [{"name": "a", "size": 3}]}).json()
+    bob = client.make_key("recordings:read", "recordings:write")
+    assert client.get(f"/v1/uploads/{upload['id']}", headers=bob).status_code == 404
+    assert client.post(f"/v1/uploads/{upload['id']}:complete", headers=bob).status_code == 404
+
+
+def test_an_import_of_an_upload_that_is_not_complete_is_refused(client):
+    upload = client.post("/v1/uploads", json={"files": [{"name": "a", "size": 3}]}).json()
+    response = client.post("/v1/jobs", json={"kind": "import", "upload_id": upload["id"]})
+    assert response.status_code == 409
+
+
+def test_a_receiver_is_added_once(client):
+    body = {"name": "turin", "latitude": 45.0, "longitude": 7.7, "altitude_m": 240}
+    created = client.post("/v1/receivers", json=body)
+    assert created.status_code == 201
+    assert client.post("/v1/receivers", json=body).json()["code"] == "receiver_exists"
+    (listed,) = client.get("/v1/receivers").json()["data"]
+    assert listed == created.json()
+    response = client.post("/v1/receivers", json=body | {"name": "pole", "latitude": 91})
+    assert names(response.json()) == {"#/latitude"}
+
+
+def test_imported_sessions_wait_for_approval(client):
+    job_id = client.import_sessions(range(3))
+    assert client.result["accepted"] == 3
+    page = client.get("/v1/recording-sessions", params={"approval_status": "pending", "limit": 2}).json()
+    assert page["has_more"]
+    assert page["data"][0]["num_recordings"] == 3
+    rest = client.get("/v1/recording-sessions", params={"cursor": page["next_cursor"]}).json()
+    assert len({s["id"] for s in page["data"] + rest["data"]}) == 3
+    refused = client.post("/v1/datasets", json={"name": "early"})
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "no_approved_sessions"
+    approve = client.post("/v1/recording-sessions:approve", json={"import_job_id": job_id})
+    assert approve.json() == {"approved": 3}
+    assert client.post("/v1/recording-sessions:approve", json={"import_job_id": job_id}).json() == {
+        "approved": 0
+    }
+
+
+def test_a_rejected_session_stays_rejected_when_its_import_is_approved(client):
+    job_id = client.import_sessions(range(2))
+    sessions = client.get("/v1/recording-sessions").json()["data"]
+    path = f"/v1/recording-sessions/{sessions[0]['id']}"
+    assert client.patch(path, json={"approval_status": "rejected"}).json()["approval_status"] == "rejected"
+    assert client.post("/v1/recording-sessions:approve", json={"import_job_id": job_id}).json() == {
+        "approved": 1
+    }
+    assert client.get(path).json()["approval_status"] == "rejected"
+    by_id = client.post("/v1/recording-sessions:approve", json={"ids": [sessions[0]["id"]]})
+    assert by_id.json() == {"approved": 1}
+
+
+def test_a_session_shows_ranges_that_hold_its_recordings(client):
+    client.import_sessions([4])
+    (listed,) = client.get("/v1/recording-sessions").json()["data"]
+    detail = client.get(f"/v1/recording-sessions/{listed['id']}").json()
+    assert detail["source"]["name"] == "beacon-4"
+    assert [r["receiver"] for r in detail["recordings"]] == ["aosta", "genoa", "turin"]
+    archive = httpx.get(detail["archive"]["download_url"], trust_env=False).content
+    assert hashlib.sha256(archive).hexdigest() == detail["archive"]["sha256"]
+    for recording in detail["recordings"]:
+        piece = archive[recording["offset"] : recording["offset"] + recording["num_bytes"]]
+        assert hashlib.sha256(piece).hexdigest() == recording["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer"),
+    [
+        ({}, 422, "#/import_job_id"),
+        ({"import_job_id": "job_x", "ids": ["0" * 32]}, 422, "#/import_job_id"),
+        ({"import_job_id": "job_x"}, 404, "#/import_job_id"),
+        ({"ids": ["00000000000000000000000000000000"]}, 404, "#/ids/0"),
+        ({"ids": ["nonsense"]}, 422, "#/ids/0"),
+    ],
+)
+def test_an_approval_of_nothing_is_told(client, body, status, pointer):
+    response = client.post("/v1/recording-sessions:approve", json=body)
+    assert response.status_code == status
+    assert names(response.json()) == {pointer}
+
+
+def test_unknown_sessions_are_not_found(client):
+    path = "/v1/recording-sessions/00000000-0000-0000-0000-000000000000"
+    assert client.get(path).status_code == 404
+    assert client.patch(path, json={"approval_status": "approved"}).status_code == 404
+    assert client.get("/v1/recording-sessions/nonsense").status_code == 404
+    assert client.patch(path, json={"approval_status": "maybe"}).status_code == 422
+
+
+def test_importing_again_brings_nothing_new_and_says_which_import_has_it(client):
+    first = client.import_sessions(range(2))
+    client.import_sessions(range(3))
+    assert client.result["accepted"] == 1
+    assert client.result["duplicates"] == 2
+    assert client.result["known_import_job_ids"] == [first]
+    assert len(client.get("/v1/recording-sessions").json()["data"]) == 3
+
+
+def test_a_frozen_dataset_is_the_manifest_that_it_says(client, dataset):
+    assert dataset["created"] is True
+    assert dataset["version"] == 1
+    assert [r["name"] for r in dataset["receivers"]] == ["aosta", "genoa", "turin"]
+    data = httpx.get(dataset["manifest"]["download_url"], trust_env=False).content
+    assert hashlib.sha256(data).hexdigest() == dataset["manifest"]["sha256"]
+    manifest = Manifest.from_dict(json.loads(data))
+    assert manifest.digest() == dataset["digest"]
+    counts = {split: len(manifest.of_split(split)) for split in ("train", "val", "test")}
+    assert counts == {split: dataset["counts"][split] for split in counts}
+    assert sum(counts.values()) == 12
+    assert all(counts.values())
+    splits_of = {}
+    for session in manifest.sessions:
+        splits_of.setdefault(session.block, set()).add(session.split)
+    assert all(len(splits) == 1 for splits in splits_of.values())
+    recording = manifest.sessions[0].recordings[0]
+    piece = client.store.get_bytes(recording.uri, offset=recording.offset, num_bytes=recording.num_bytes)
+    assert hashlib.sha256(piece).hexdigest() == recording.sha256
+
+
+def test_the_same_content_is_the_same_version(client, dataset):
+    again = client.post("/v1/datasets", json={"name": "northwest"})
+    assert again.status_code == 200
+    assert again.json()["created"] is False
+    assert again.json()["version"] == 1
+    other = client.post("/v1/datasets", json={"name": "northwest", "split": {"seed": 5}})
+    assert other.status_code == 201
+    assert other.json()["version"] == 2
+    versions = client.get("/v1/datasets/northwest/versions").json()["data"]
+    assert [v["version"] for v in versions] == [2, 1]
+    assert client.get("/v1/datasets/northwest").json()["version"] == 2
+    assert client.get("/v1/datasets/northwest/versions/1").json()["digest"] == dataset["digest"]
+    listed = client.get("/v1/datasets").json()["data"]
+    assert [(d["name"], d["version"]) for d in listed] == [("northwest", 2)]
+
+
+def test_a_query_restricts_the_sessions(client):
+    first = client.import_sessions(range(6), auto_approve=True)
+    client.import_sessions(range(6, 12), auto_approve=True)
+    body = {"name": "half", "query": {"import_job_ids": [first]}, "split": {"strategy": "source"}}
+    counts = client.post("/v1/datasets", json=body).json()["counts"]
+    assert counts["train"] + counts["val"] + counts["test"] == 6
+    ids = [s["id"] for s in client.get("/v1/recording-sessions").json()["data"]][:4]
+    body = {"name": "few", "query": {"session_ids": ids}, "split": {"strategy": "source"}}
+    assert client.post("/v1/datasets", json=body).json()["counts"]["units"] == 4
+
+
+@pytest.mark.parametrize(
+    ("split", "pointer"),
+    [
+        ({"block_km": 10_000}, "#/split"),
+        ({"strategy": "group"}, "#/split/strategy"),
+        ({"test_groups": ["nowhere"]}, "#/split/test_groups"),
+        ({"test_fraction": 0}, "#/split/test_fraction"),
+        ({"strategy": "random"}, "#/split/strategy"),
+    ],
+)
+def test_a_split_that_cannot_be_is_told_with_its_field(client, split, pointer):
+    client.import_sessions(range(6), auto_approve=True)
+    response = client.post("/v1/datasets", json={"name": "odd", "split": split})
+    assert response.status_code == 422
+    assert names(response.json()) == {pointer}
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "-a", "a b"])
+def test_a_dataset_name_must_fit_into_a_path(client, name):
+    response = client.post("/v1/datasets", json={"name": name})
+    assert response.status_code == 422
+    assert names(response.json()) == {"#/name"}
+
+
+def test_unknown_datasets_and_models_are_not_found(client, dataset):
+    for path in (
+        "/v1/datasets/other",
+        "/v1/datasets/other/versions",
+        "/v1/datasets/northwest/versions/9",
+        "/v1/datasets/northwest/versions/latest",
+        "/v1/models/other",
+        "/v1/models/other/versions",
+        "/v1/models/other/versions/1",
+    ):
+        assert client.get(path).status_code == 404, path

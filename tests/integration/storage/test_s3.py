@@ -1,0 +1,89 @@
+"""S3 over the wire, and what becomes of its errors."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from heimdall_core.domain.errors import DataError, NotFound, StorageUnavailable
+from heimdall_core.settings import Settings, StorageSettings
+from heimdall_core.storage import S3Store
+
+URI = "s3://heimdall-models/tests/object.bin"
+
+
+def test_what_is_put_can_be_read_whole_and_in_part(store: S3Store) -> None:
+    stored = store.put_bytes(URI, b"0123456789")
+    assert store.get_bytes(URI) == b"0123456789"
+    assert store.get_bytes(URI, offset=3, num_bytes=4) == b"3456"
+    assert store.get_bytes(URI, offset=8) == b"89"
+    assert store.size(URI) == stored.num_bytes == 10
+
+
+def test_files_go_up_and_come_down(store: S3Store, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"x" * 100_000)
+    stored = store.put_file(URI, source)
+    store.get_file(URI, target)
+    assert target.read_bytes() == source.read_bytes()
+    assert stored.num_bytes == 100_000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["source", "target"]
+
+
+def test_presigned_urls_work_without_credentials(store: S3Store) -> None:
+    assert httpx.put(store.presign_put(URI), content=b"hello").is_success
+    assert httpx.get(store.presign_get(URI)).content == b"hello"
+    part = httpx.get(store.presign_get(URI), headers={"Range": "bytes=1-2"})
+    assert part.content == b"el"
+
+
+def test_presigned_urls_name_the_public_endpoint(settings: Settings) -> None:
+    public = settings.storage.model_copy(update={"public_endpoint_url": "https://s3.example.org"})
+    assert S3Store(public).presign_get(URI).startswith("https://s3.example.org/heimdall-models/tests/")
+
+
+def test_a_missing_object_is_not_found(store: S3Store, tmp_path: Path) -> None:
+    for read in (
+        lambda: store.get_bytes("s3://heimdall-models/none"),
+        lambda: store.get_file("s3://heimdall-models/none", tmp_path / "x"),
+        lambda: store.size("s3://heimdall-models/none"),
+    ):
+        with pytest.raises(NotFound):
+            read()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_beyond_the_end_is_bad_data(store: S3Store) -> None:
+    store.put_bytes(URI, b"short")
+    with pytest.raises(DataError, match="shorter"):
+        store.get_bytes(URI, offset=100, num_bytes=10)
+
+
+def test_a_missing_bucket_is_named(settings: Settings) -> None:
+    lost = S3Store(settings.storage.model_copy(update={"models_bucket": "no-such-bucket"}))
+    with pytest.raises((StorageUnavailable, NotFound), match="no-such-bucket"):
+        lost.ping()
+
+
+def test_wrong_credentials_are_an_infrastructure_error_with_a_hint(settings: Settings) -> None:
+    wrong = StorageSettings(
+        endpoint_url=settings.storage.endpoint_url, access_key_id="wrong", secret_access_key="wrong"
+    )
+    with pytest.raises(StorageUnavailable) as refusal:
+        S3Store(wrong).get_bytes(URI)
+    assert refusal.value.hint is not None
+    assert "credentials" in refusal.value.hint
+
+
+def test_a_store_that_is_away_is_an_infrastructure_error(tmp_path: Path) -> None:
+    away = StorageSettings(endpoint_url="http://127.0.0.1:9", access_key_id="a", secret_access_key="b")
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    for call in (
+        lambda s: s.get_bytes(URI),
+        lambda s: s.put_bytes(URI, b"x"),
+        lambda s: s.put_file(URI, file),
+    ):
+        with pytest.raises(StorageUnavailable) as failure:
+            call(S3Store(away))
+        assert failure.value.retryable

@@ -1,0 +1,92 @@
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from heimdall_core.cli import main
+from heimdall_core.cli.jobs_commands import _dataset_reference
+from heimdall_core.domain.errors import InvalidRequest
+
+
+@pytest.fixture(autouse=True)
+def _no_server(monkeypatch, tmp_path):
+    monkeypatch.delenv("HEIMDALL_URL", raising=False)
+    monkeypatch.setenv("HEIMDALL_HOME", str(tmp_path / "home"))
+
+
+def run_main(monkeypatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["heimdall", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main.main()
+    return int(exit_.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs", "list"),
+        ("jobs", "submit", "northwest"),
+        ("datasets", "list"),
+        ("models", "show", "localization"),
+        ("recordings", "list"),
+        ("predict", "localization", "some-session"),
+    ],
+)
+def test_without_a_server_every_command_says_so_in_one_line_and_fails(monkeypatch, capsys, arguments):
+    assert run_main(monkeypatch, *arguments) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: no Heimdall runs in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("jobs", "submit"), "name either a dataset or --file"),
+        (("recordings", "approve"), "name either sessions or --import-job"),
+        (("jobs", "submit", "--file", "/nowhere.json"), "cannot read /nowhere.json"),
+        (("demo", "--power-table", "/nowhere"), "/nowhere has no receivers.csv"),
+    ],
+)
+def test_a_request_that_cannot_be_made_is_told(monkeypatch, capsys, arguments, message):
+    assert run_main(monkeypatch, *arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("up", "--port", "99999"), ("jobs", "explode"), ("demo", "--sessions", "3"), ("up", "--nope")],
+)
+def test_wrong_usage_exits_with_2(arguments):
+    assert CliRunner().invoke(main.app, list(arguments)).exit_code == 2
+
+
+def test_status_and_down_of_what_does_not_run(monkeypatch, capsys):
+    assert run_main(monkeypatch, "status") == 1
+    assert run_main(monkeypatch, "down") == 0
+    assert capsys.readouterr().out.count("Heimdall does not run in") == 2
+
+
+def test_status_as_json(monkeypatch, capsys):
+    assert run_main(monkeypatch, "status", "--json") == 1
+    status = json.loads(capsys.readouterr().out)
+    assert status["running"] is False
+    assert status["processes"] == []
+
+
+@pytest.mark.parametrize("text", ["northwest/", "northwest/x", "northwest/-1"])
+def test_a_dataset_version_must_be_a_number(text):
+    with pytest.raises(InvalidRequest, match="is not NAME or NAME/VERSION"):
+        _dataset_reference(text)
+
+
+def test_a_dataset_is_named_with_or_without_its_version():
+    assert _dataset_reference("northwest") == {"name": "northwest"}
+    assert _dataset_reference("northwest/3") == {"name": "northwest", "version": 3}
+
+
+def test_simulate_writes_archives(monkeypatch, capsys, tmp_path):
+    assert run_main(monkeypatch, "simulate", str(tmp_path / "out"), "--sessions", "2") == 0
+    assert "2 sessions" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").glob("*.sigmf"))) == 2

@@ -1,0 +1,108 @@
+import hashlib
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from heimdall_core.cli import uploading
+from heimdall_core.cli.client import ApiClient
+from heimdall_core.cli.errors import ServerUnreachable
+from heimdall_core.cli.uploading import LocalFile, find_files, import_files
+from heimdall_core.domain.errors import InvalidRequest
+
+
+def test_a_path_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(InvalidRequest, match="nowhere does not exist"):
+        find_files([tmp_path / "nowhere"])
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InvalidRequest, match="no recording found"):
+        find_files([tmp_path])
+
+
+def test_folders_are_searched_and_named_files_taken_as_they_are(tmp_path):
+    for name in ("a/x.sigmf", "a/b/y.sigmf-meta", "a/b/y.sigmf-data", "a/readme.txt", "table.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    found = find_files([tmp_path / "a", tmp_path / "table.csv"])
+    assert [file.name for file in found] == ["b/y.sigmf-data", "b/y.sigmf-meta", "x.sigmf", "table.csv"]
+
+
+class Service:
+    """The API and its object store; the store fails as often as it is told."""
+
+    def __init__(self, *failures: int):
+        self.failures = list(failures)
+        self.stored: dict[str, bytes] = {}
+        self.bodies: list[dict] = []
+
+    def api(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        if request.url.path == "/v1/uploads":
+            targets = [
+                {"name": f["name"], "url": f"http://127.0.0.1:2/{f['name']}", "headers": {"x-a": "b"}}
+                for f in body["files"]
+            ]
+            return httpx.Response(201, json={"id": "upl_1", "files": targets})
+        assert request.url.path == "/v1/uploads/upl_1:complete"
+        return httpx.Response(202, json={"id": "job_1", "stored": sorted(self.stored)})
+
+    def store(self, request: httpx.Request) -> httpx.Response:
+        assert request.headers["x-a"] == "b"
+        if self.failures:
+            status = self.failures.pop()
+            if status == 0:
+                raise httpx.ReadError("reset", request=request)
+            return httpx.Response(status, text="no")
+        self.stored[request.url.path[1:]] = request.content
+        return httpx.Response(200)
+
+    def import_(self, folder: Path, *names: str):
+        for name in names:
+            (folder / name).write_text(name)
+        files = [LocalFile(name=name, path=folder / name) for name in names]
+        done: list[None] = []
+        with ApiClient("http://127.0.0.1:1", "k", transport=httpx.MockTransport(self.api)) as client:
+            job = import_files(
+                client,
+                files,
+                options={"auto_approve": True},
+                on_file=lambda: done.append(None),
+                transport=httpx.MockTransport(self.store),
+            )
+        assert len(done) == len(names)
+        return job
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(uploading, "PAUSE_SECONDS", 0.0)
+
+
+def test_every_file_is_stored_before_the_import_starts(tmp_path):
+    service = Service()
+    job = service.import_(tmp_path, "a.sigmf", "b.sigmf", "c.sigmf")
+    assert job["stored"] == ["a.sigmf", "b.sigmf", "c.sigmf"]
+    first = service.bodies[0]["files"][0]
+    assert first == {"name": "a.sigmf", "size": 7, "sha256": hashlib.sha256(b"a.sigmf").hexdigest()}
+    assert service.bodies[1] == {"options": {"auto_approve": True}}
+
+
+@pytest.mark.parametrize("failures", [(0, 0), (503, 500), (0, 503)])
+def test_a_store_that_recovers_is_tried_again(tmp_path, failures):
+    service = Service(*failures)
+    service.import_(tmp_path, "a.sigmf")
+    assert service.stored == {"a.sigmf": b"a.sigmf"}
+
+
+@pytest.mark.parametrize("failures", [(0, 0, 0), (503, 503, 503), (403,)])
+def test_a_store_that_does_not_is_told_and_nothing_is_completed(tmp_path, failures):
+    service = Service(*failures)
+    with pytest.raises(ServerUnreachable, match=r"did not take a\.sigmf"):
+        service.import_(tmp_path, "a.sigmf")
+    assert len(service.bodies) == 1

@@ -1,0 +1,64 @@
+"""No secret reaches a log line."""
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from heimdall_core import logs
+
+KEY = "hmd_0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def configured():
+    """Puts back what the set-up changes for the whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield logs.configure
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("authorization", "Bearer x"),
+        ("api_key", "x"),
+        ("database_password", "x"),
+        ("note", f"key {KEY} was used"),
+        ("url", "postgresql://heimdall:hunter2@db/x"),
+        ("url", "https://s3/x?X-Amz-Signature=0123abcd"),
+        ("nested", {"secret_access_key": "x", "list": [KEY]}),
+    ],
+)
+def test_secrets_are_hidden(name, value):
+    shown = json.dumps(logs.redact(None, "info", {"event": "tried", name: value}))
+    assert "***" in shown
+    assert all(secret not in shown for secret in (KEY, "hunter2", "0123abcd", '"x"', "Bearer"))
+
+
+def test_what_is_not_secret_is_kept():
+    event = {"event": "request", "path": "/v1/jobs", "url": "postgresql://db/x", "status": 200}
+    assert logs.redact(None, "info", dict(event)) == event
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_errors_are_logged_with_their_secrets_hidden(configured, capsys, log_format):
+    configured(log_format)
+    error = ValueError(f"no such key {KEY}")
+    structlog.get_logger("tests").error("lookup_failed", job_id="job_1", exc_info=error)
+    shown = capsys.readouterr().err
+    assert "lookup_failed" in shown
+    assert "job_1" in shown
+    assert "ValueError" in shown
+    assert KEY not in shown
+
+
+def test_json_lines_parse_and_carry_the_standard_library_too(configured, capsys):
+    configured("json")
+    logging.getLogger("uvicorn").warning("shutting down %s", "now")
+    line = json.loads(capsys.readouterr().err)
+    assert line["event"] == "shutting down now"
+    assert line["level"] == "warning"

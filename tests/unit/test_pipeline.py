@@ -1,0 +1,220 @@
+"""From a frozen manifest and IQ in a store to a verified model, its evaluation and its provenance."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from heimdall_core.domain.errors import DataError, StorageUnavailable
+from heimdall_core.domain.job import JobPhase
+from heimdall_core.domain.manifest import Manifest
+from heimdall_core.domain.ports import JobStopped
+from heimdall_core.domain.spec import (
+    DatasetRef,
+    ExportSpec,
+    ModelSpec,
+    ResourcesSpec,
+    TrainingSpec,
+    TrainJobSpec,
+)
+from heimdall_core.pipeline import TrainingPipeline
+from heimdall_core.prediction import predict_sessions
+from heimdall_core.recordings.reading import InputFile, read_sessions
+from heimdall_core.recordings.session import RecordedSession
+from heimdall_core.storage import FolderStore
+from heimdall_core.tracking import TrackingTarget
+
+SPEC = TrainJobSpec(
+    kind="train",
+    dataset=DatasetRef(name="tiny", version=1),
+    model=ModelSpec(backbone="micro", covariance="full"),
+    training=TrainingSpec(epochs=2, batch_size=8, early_stopping_patience=None),
+    resources=ResourcesSpec(accelerator="cpu"),
+)
+
+
+@pytest.fixture(scope="module")
+def make_pipeline(
+    tiny_dataset: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., TrainingPipeline]:
+    cache_dir = tmp_path_factory.mktemp("cache")
+
+    def make(reporter: Any, **changes: Any) -> TrainingPipeline:
+        torch.set_num_threads(1)
+        root, manifest = tiny_dataset
+        values: dict[str, Any] = {
+            "spec": SPEC,
+            "manifest": manifest,
+            "store": FolderStore(root),
+            "reporter": reporter,
+            "output_uri": "s3://models/jobs/job_1/a1",
+            "workspace": tmp_path_factory.mktemp("work"),
+            "cache_dir": cache_dir,
+            "run_name": "job_1",
+            "tags": {"heimdall.job_id": "job_1"},
+        }
+        return TrainingPipeline(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(
+    make_pipeline: Callable[..., TrainingPipeline],
+    make_reporter: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Any, dict[str, Any], Path]:
+    """The reporter, the result and the workspace of one whole run."""
+    reporter, workspace = make_reporter(), tmp_path_factory.mktemp("finished")
+    return reporter, make_pipeline(reporter, workspace=workspace).run(), workspace
+
+
+def test_the_phases_come_in_order_and_the_percentage_ends_at_a_hundred(finished: Any) -> None:
+    reporter, _, _ = finished
+    assert reporter.phases == list(JobPhase)
+    percents = [p.percent for p in reporter.progresses]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100.0
+
+
+def test_the_result_is_plain_json_with_metrics_and_provenance(finished: Any, tiny_dataset: Any) -> None:
+    _, result, _ = finished
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["metrics"]["median_error_m"] > 0
+    assert result["coverage"].keys() >= {"coverage_50", "coverage_68", "coverage_90", "coverage_95"}
+    assert {"train_mean", "knn"} <= result["baselines"].keys()
+    assert result["dataset_digest"] == tiny_dataset[1].digest()
+    assert result["dataset"]["num_sessions"] == {"train": 18, "val": 6, "test": 6}
+    assert result["onnx_parity"]["mean_difference"] < 1e-5
+    assert result["num_parameters"] > 100_000
+    assert result["best_epoch"] in {1, 2}
+    assert result["mlflow_run_id"] is None
+
+
+def test_every_artifact_is_in_the_store_with_its_checksum(finished: Any, tiny_dataset: Any) -> None:
+    reporter, result, _ = finished
+    store = FolderStore(tiny_dataset[0])
+    named = {a.name: a for a in reporter.artifacts}
+    assert named.keys() >= {"model.onnx", "model.onnx.sha256", "report.json", "manifest.json", "best.ckpt"}
+    assert [a.name for a in reporter.artifacts if a.kind == "plot"]
+    assert result["onnx"]["sha256"] == named["model.onnx"].object.sha256
+    checksum = store.get_bytes(named["model.onnx.sha256"].object.uri).decode()
+    assert checksum.split() == [result["onnx"]["sha256"], "model.onnx"]
+    manifest = json.loads(store.get_bytes(named["manifest.json"].object.uri))
+    assert manifest["artifacts"].keys() == named.keys() - {"manifest.json"}
+    assert manifest["dataset"]["digest"] == result["dataset_digest"]
+    assert manifest["spec"]["training"]["epochs"] == 2
+    assert manifest["versions"].keys() >= {"python", "torch", "lightning", "onnxruntime"}
+
+
+def test_the_exported_model_is_the_best_epoch_calibrated(finished: Any) -> None:
+    _, result, workspace = finished
+    best = torch.load(workspace / "best.ckpt", weights_only=True)
+    assert best["facts"]["epoch"] == result["best_epoch"]
+    assert float(best["state_dict"]["calibration_scale"]) == pytest.approx(result["calibration_scale"])
+    facts = ort.InferenceSession(str(workspace / "model.onnx")).get_modelmeta().custom_metadata_map
+    assert json.loads(facts["heimdall.calibration_scale"]) == pytest.approx(result["calibration_scale"])
+
+
+def test_predictions_from_recordings_are_those_of_the_evaluation(finished: Any, tiny_dataset: Any) -> None:
+    """No skew between training and serving."""
+    _, result, workspace = finished
+    root, manifest = tiny_dataset
+    store = FolderStore(root)
+    test_sessions = manifest.of_split("test")
+    recorded = []
+    for frozen in test_sessions:
+        data = store.get_bytes(frozen.recordings[0].uri)
+        file = InputFile(name="s.sigmf", read=lambda data=data: data)
+        (session,) = read_sessions([file])
+        assert isinstance(session, RecordedSession)
+        recorded.append(session)
+    predictions = predict_sessions(workspace / "model.onnx", recorded)
+    from heimdall_core.evaluation import evaluate
+
+    truth = [s.latitude for s in test_sessions], [s.longitude for s in test_sessions]
+    origin = (manifest.origin_latitude, manifest.origin_longitude)
+    metrics = evaluate(predictions, *truth, origin)
+    for name in ("mean_error_m", "nll_per_m2", "coverage_68"):
+        assert metrics[name] == pytest.approx(result["metrics"][name], rel=1e-3)
+
+
+def test_a_second_job_reuses_the_features_and_repeats_the_result(
+    finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any
+) -> None:
+    _, result, _ = finished
+    again = make_pipeline(reporter, output_uri="s3://models/jobs/job_2/a1").run()
+    assert reporter.events_named("features_ready")[0]["cached"] is True
+    assert again["metrics"] == result["metrics"]
+
+
+def test_an_empty_split_is_named_before_anything_is_computed(
+    make_pipeline: Callable[..., TrainingPipeline], tiny_dataset: Any, reporter: Any
+) -> None:
+    manifest = tiny_dataset[1]
+    sessions = tuple(replace(s, split="train") if s.split == "test" else s for s in manifest.sessions)
+    with pytest.raises(DataError, match="'test'") as raised:
+        make_pipeline(reporter, manifest=replace(manifest, sessions=sessions)).run()
+    assert raised.value.stable_code == "empty_split"
+    assert reporter.phases == [JobPhase.PREPARING]
+
+
+def test_a_stopped_job_goes_on_where_it_was_and_ends_with_the_same_result(
+    finished: Any, make_pipeline: Callable[..., TrainingPipeline], make_reporter: Any
+) -> None:
+    _, result, _ = finished
+    first, second = make_reporter(stop_at_step=4), make_reporter()
+    with pytest.raises(JobStopped):
+        make_pipeline(first, output_uri="s3://models/jobs/job_3/a1").run()
+    resumed = make_pipeline(
+        second, output_uri="s3://models/jobs/job_3/a2", resume_from=first.checkpoints[-1]
+    ).run()
+    assert second.events_named("resumed")
+    assert resumed["metrics"] == result["metrics"]
+
+
+def test_a_store_that_refuses_the_model_is_an_infrastructure_error_and_the_checkpoint_is_kept(
+    make_pipeline: Callable[..., TrainingPipeline],
+    make_reporter: Any,
+    refusing_store: Any,
+    tiny_dataset: Any,
+    tmp_path: Path,
+) -> None:
+    reporter = make_reporter()
+    store = type(refusing_store)(tiny_dataset[0], "model.onnx")
+    with pytest.raises(StorageUnavailable):
+        make_pipeline(reporter, store=store, workspace=tmp_path, output_uri="s3://models/jobs/job_4/a1").run()
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+    assert reporter.checkpoints
+
+
+def test_a_tracking_server_that_is_down_is_told_once_and_changes_nothing(
+    finished: Any,
+    make_pipeline: Callable[..., TrainingPipeline],
+    reporter: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import mlflow  # noqa: F401 - seconds that are not the server's
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    target = TrackingTarget(uri="http://127.0.0.1:9", experiment="tests")
+    result = make_pipeline(reporter, tracking=target, output_uri="s3://models/jobs/job_5/a1").run()
+    assert result["metrics"] == finished[1]["metrics"]
+    assert len(reporter.events_named("tracking_unavailable")) == 1
+
+
+def test_a_job_without_export_has_metrics_and_no_model(
+    make_pipeline: Callable[..., TrainingPipeline], reporter: Any
+) -> None:
+    spec = replace(SPEC, export=ExportSpec(enabled=False))
+    result = make_pipeline(reporter, spec=spec, output_uri="s3://models/jobs/job_6/a1").run()
+    assert result["onnx"] is None
+    assert np.isfinite(result["metrics"]["median_error_m"])
+    assert "model.onnx" not in {a.name for a in reporter.artifacts}

@@ -1,0 +1,1 @@
+"""The worker: claims jobs, supervises one trainer process per job, and runs the control plane's upkeep."""

@@ -1,0 +1,89 @@
+"""The control plane's upkeep: each task small, idempotent, and safe to run in any number."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from heimdall_core.database.engine import Database
+from heimdall_core.jobs.dispatch import expire_waiting, mark_for_hint
+from heimdall_core.jobs.hints import HintPublisher
+from heimdall_core.jobs.leases import reap_expired
+from heimdall_core.settings import LeaseSettings, Settings
+
+_log = structlog.get_logger(__name__)
+#: A queued job that nobody was hinted about for so long is hinted again.
+HINT_SILENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """What upkeep works on."""
+
+    database: Database
+    hints: HintPublisher
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlTask:
+    """A named piece of upkeep."""
+
+    name: str
+    run: Callable[[ControlPlane], None]
+
+
+def reap(plane: ControlPlane) -> None:
+    """T6: takes jobs back from workers that went silent."""
+    with plane.database.transaction() as session:
+        jobs = [(job.id, job.attempt) for job in reap_expired(session)]
+    for job_id, attempt in jobs:
+        _log.warning("lease_expired", job_id=job_id, attempt=attempt)
+        plane.hints.hint()
+
+
+def dispatch(plane: ControlPlane) -> None:
+    """T2: hints again about queued jobs whose hint may have been lost."""
+    with plane.database.transaction() as session:
+        num_jobs = mark_for_hint(session, silence_seconds=HINT_SILENCE_SECONDS)
+    for _ in range(num_jobs):
+        plane.hints.hint()
+
+
+def expire(plane: ControlPlane) -> None:
+    """T9: ends jobs that waited beyond the limit."""
+    with plane.database.transaction() as session:
+        num_jobs = expire_waiting(session, limit_seconds=plane.settings.lease.queued_limit_seconds)
+    if num_jobs:
+        _log.warning("jobs_expired", count=num_jobs)
+
+
+def project(plane: ControlPlane) -> None:
+    """Tells MLflow what PostgreSQL has published."""
+    if plane.settings.tracking.uri is None:
+        return
+    from worker.projection import deliver_due
+
+    deliver_due(plane.database, plane.settings)
+
+
+REAP = ControlTask(name="heimdall.reap", run=reap)
+DISPATCH = ControlTask(name="heimdall.dispatch", run=dispatch)
+EXPIRE = ControlTask(name="heimdall.expire", run=expire)
+PROJECT = ControlTask(name="heimdall.project", run=project)
+CONTROL_TASKS = (REAP, DISPATCH, EXPIRE, PROJECT)
+
+
+def beat_schedule(lease: LeaseSettings) -> dict[str, Any]:
+    """How often each runs; a message that waited a whole interval is thrown away."""
+    every = {
+        REAP: min(5.0, lease.lease_seconds / 4),
+        DISPATCH: 5.0,
+        EXPIRE: 60.0,
+        PROJECT: 5.0,
+    }
+    return {
+        task.name: {"task": task.name, "schedule": seconds, "options": {"expires": seconds}}
+        for task, seconds in every.items()
+    }

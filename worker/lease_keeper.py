@@ -1,0 +1,75 @@
+"""The heartbeat of one attempt, in a thread and on a connection of its own."""
+
+import threading
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from heimdall_core.database.engine import Database
+from heimdall_core.jobs.leases import Claim, LeaseLost, extend_lease, read_cancel_flag
+from heimdall_core.settings import LeaseSettings
+from worker.process_control import boot_seconds
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class LeaseState:
+    """What the supervisor reads between two looks at its trainer."""
+
+    extended_at: float
+    is_lost: bool = False
+    cancel_requested: bool = False
+
+    def silence_seconds(self) -> float:
+        """Since the last good heartbeat."""
+        return boot_seconds() - self.extended_at
+
+
+class LeaseKeeper:
+    """Extends the lease every ``heartbeat_seconds`` and reads the cancel flag every ``flag_poll_seconds``."""
+
+    def __init__(self, database: Database, claim: Claim, settings: LeaseSettings) -> None:
+        self._database, self._claim, self._settings = database, claim, settings
+        self.state = LeaseState(extended_at=boot_seconds())
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{claim.job_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begins; the lease was just taken by the claim."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the heartbeat; the lease then runs out by itself unless the attempt is finished."""
+        self._done.set()
+        self._thread.join(timeout=self._settings.heartbeat_seconds)
+
+    def _run(self) -> None:
+        next_beat = boot_seconds() + self._settings.heartbeat_seconds
+        while not self._done.wait(self._settings.flag_poll_seconds):
+            beat = boot_seconds() >= next_beat
+            try:
+                self._tick(beat=beat)
+            except LeaseLost:
+                self.state.is_lost = True
+                return
+            except SQLAlchemyError as error:
+                _log.warning(
+                    "heartbeat_failed", job_id=self._claim.job_id, reason=str(error.__cause__ or error)
+                )
+                continue
+            if beat:
+                next_beat = boot_seconds() + self._settings.heartbeat_seconds
+
+    def _tick(self, *, beat: bool) -> None:
+        asked_at = boot_seconds()
+        with self._database.transaction() as session:
+            if beat:
+                cancel = extend_lease(session, self._claim, lease_seconds=self._settings.lease_seconds)
+            else:
+                cancel = read_cancel_flag(session, self._claim)
+        if beat:
+            # From before the question: the database may have answered late.
+            self.state.extended_at = asked_at
+        self.state.cancel_requested |= cancel

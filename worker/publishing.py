@@ -1,0 +1,58 @@
+"""How the result of a trainer becomes public, in the transaction of its job's success."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from heimdall_core.catalogue.importing import ImportReport
+from heimdall_core.catalogue.publishing import publish_import
+from heimdall_core.database.job_tables import Job
+from heimdall_core.domain.errors import StorageUnavailable
+from heimdall_core.domain.ports import ObjectStore
+from heimdall_core.jobs.finishing import Publish
+from heimdall_core.jobs.leases import Claim
+from heimdall_core.registry.publishing import publish_model
+
+#: Fetches what publishing needs (outside of any transaction) and returns what to do inside of it.
+Preparation = Callable[[Claim, dict[str, Any], ObjectStore], Publish]
+
+
+def prepare_publication(claim: Claim, result: dict[str, Any], store: ObjectStore) -> Publish:
+    """The publication of a claim's result.
+
+    Raises:
+        StorageUnavailable: what it needs of the object store cannot be had.
+    """
+    return PREPARATIONS[claim.kind](claim, result, store)
+
+
+def _prepare_training(claim: Claim, result: dict[str, Any], _store: ObjectStore) -> Publish:
+    register = claim.spec["register"]
+
+    def publish(session: Session, job: Job) -> dict[str, Any]:
+        model = None
+        if register["enabled"] and result.get("onnx"):
+            name = claim.spec["model"]["name"]
+            model = publish_model(session, job=job, name=name, result=result, promote=register["promote"])
+        return result | {"model": model}
+
+    return publish
+
+
+def _prepare_import(claim: Claim, result: dict[str, Any], store: ObjectStore) -> Publish:
+    data = store.get_bytes(result["report_uri"])
+    if hashlib.sha256(data).hexdigest() != result["report_sha256"]:
+        raise StorageUnavailable(f"{result['report_uri']} is not what was written", code="object_changed")
+    report = ImportReport.from_dict(json.loads(data))
+    auto_approve = bool(claim.inputs["options"].get("auto_approve"))
+
+    def publish(session: Session, job: Job) -> dict[str, Any]:
+        return publish_import(session, report, job_id=job.id, auto_approve=auto_approve)
+
+    return publish
+
+
+PREPARATIONS: dict[str, Preparation] = {"train": _prepare_training, "import": _prepare_import}

@@ -1,0 +1,266 @@
+"""One attempt from claim to end: start the trainer, listen to it, keep the lease, stop it, tell the end."""
+
+import os
+import selectors
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from heimdall_core.database.engine import Database
+from heimdall_core.database.job_tables import JobAttempt
+from heimdall_core.domain.errors import HeimdallError
+from heimdall_core.jobs import finishing
+from heimdall_core.jobs.leases import Claim, LeaseLost
+from heimdall_core.jobs.queries import newest_checkpoint
+from heimdall_core.settings import Settings
+from heimdall_core.storage import S3Store
+from worker.endings import explain_exit
+from worker.lease_keeper import LeaseKeeper
+from worker.process_control import boot_seconds
+from worker.publishing import prepare_publication
+from worker.reports import TrainerReports
+from worker.trainer_process import EXIT_STOPPED, classify
+from worker.trainers import ForkServer, Trainer
+
+_LOOK_SECONDS = 0.2
+_FLUSH_SECONDS = 0.5
+_ALIVE_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+_KILL_SECONDS = 10.0
+#: How a trainer ends that was stopped: politely or by our signals.
+_STOPPED = {EXIT_STOPPED, -signal.SIGTERM, -signal.SIGKILL}
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What all attempts of a worker share."""
+
+    database: Database
+    store: S3Store
+    fork_server: ForkServer
+    settings: Settings
+    #: Set when the worker shuts down.
+    shutdown: threading.Event
+
+
+class Attempt:
+    """Supervises one trainer; ``run`` returns when the attempt is over and its process gone."""
+
+    def __init__(self, host: Host, claim: Claim) -> None:
+        self._host, self._claim = host, claim
+        self._keeper = LeaseKeeper(host.database, claim, host.settings.lease)
+        self._reports = TrainerReports(
+            host.database, claim, log_limit_bytes=host.settings.worker.log_limit_bytes
+        )
+        self._stop = StopSequence(host.settings.lease.stop_grace_seconds)
+        self._workspace = host.settings.home / "work" / claim.job_id
+        self._log = _log.bind(job_id=claim.job_id, attempt=claim.attempt)
+
+    def run(self) -> None:
+        """Never raises: whatever happens, the lease runs out and the reaper sees to the job."""
+        self._log.info("attempt_started", kind=self._claim.kind)
+        self._keeper.start()
+        try:
+            self._run_trainer()
+        except LeaseLost:
+            self._log.warning("lease_lost")
+        except HeimdallError as failure:
+            self._log.warning("attempt_failed_to_start", error=failure.message)
+            info = failure.to_info()
+            self._tell(lambda s: finishing.fail(s, self._claim, info, exit_code=None))
+        except Exception:  # noqa: BLE001 - a slot must outlive whatever went wrong with one job
+            self._log.exception("supervisor_failed")
+        finally:
+            self._keeper.stop()
+
+    def _run_trainer(self) -> None:
+        self._workspace.mkdir(parents=True, exist_ok=True)
+        trainer = self._host.fork_server.spawn()
+        try:
+            trainer.send(self._start_message())
+            self._record_pid(trainer.pid)
+            exit_code = self._listen(trainer)
+        finally:
+            if trainer.exit_code() is None:
+                trainer.signal_group(signal.SIGKILL)
+                trainer.exit_code(_KILL_SECONDS)
+            trainer.close()
+        self._log.info("trainer_ended", exit_code=exit_code)
+        self._finish(exit_code)
+
+    def _start_message(self) -> dict[str, Any]:
+        claim, settings = self._claim, self._host.settings
+        with self._host.database.transaction() as session:
+            checkpoint = newest_checkpoint(session, claim.job_id)
+        cores = os.cpu_count() or 1
+        return {
+            "job_id": claim.job_id,
+            "attempt": claim.attempt,
+            "kind": claim.kind,
+            "spec": claim.spec,
+            "inputs": claim.inputs,
+            "output_uri": f"s3://{settings.storage.models_bucket}/jobs/{claim.job_id}/a{claim.attempt}",
+            "workspace": str(self._workspace),
+            "num_threads": settings.worker.torch_threads or max(1, cores // settings.worker.slots),
+            "patience_seconds": settings.lease.kill_after_seconds,
+            "resume_from": checkpoint
+            and {
+                "uri": checkpoint.uri,
+                "sha256": checkpoint.sha256,
+                "num_bytes": checkpoint.num_bytes,
+                "epoch": checkpoint.epoch,
+                "step": checkpoint.step,
+                "metrics": checkpoint.metrics,
+            },
+        }
+
+    def _record_pid(self, pid: int) -> None:
+        where = (JobAttempt.job_id == self._claim.job_id, JobAttempt.number == self._claim.attempt)
+        with self._host.database.transaction() as session:
+            session.execute(update(JobAttempt).where(*where).values(trainer_pid=pid))
+
+    def _listen(self, trainer: Trainer) -> int:
+        """Moves what the trainer says into rows until it has ended and both pipes are dry."""
+        takers = {trainer.events: self._reports.take_events, trainer.log: self._reports.take_log}
+        next_flush = next_alive = 0.0
+        with selectors.DefaultSelector() as selector:
+            for descriptor in takers:
+                selector.register(descriptor, selectors.EVENT_READ)
+            while True:
+                if selector.get_map():
+                    _read_ready(selector, takers)
+                exit_code = trainer.exit_code(0.0 if selector.get_map() else _LOOK_SECONDS)
+                if exit_code is not None and not _has_input(selector):
+                    return exit_code
+                self._look_after(trainer)
+                now = time.monotonic()
+                if self._reports.is_urgent or now >= next_flush:
+                    self._reports.flush()
+                    next_flush = now + _FLUSH_SECONDS
+                if now >= next_alive and self._is_in_touch():
+                    trainer.send({"alive": True})
+                    next_alive = now + _ALIVE_SECONDS
+
+    def _is_in_touch(self) -> bool:
+        return self._keeper.state.silence_seconds() < self._host.settings.lease.stop_after_seconds
+
+    def _look_after(self, trainer: Trainer) -> None:
+        """Decides whether the trainer must stop, and how firmly.
+
+        Raises:
+            LeaseLost: another attempt may hold the job; the caller kills the trainer.
+        """
+        lease, state = self._host.settings.lease, self._keeper.state
+        if state.is_lost or state.silence_seconds() > lease.kill_after_seconds:
+            raise LeaseLost(self._claim.job_id)
+        if state.cancel_requested:
+            self._stop.request("cancel")
+        elif self._host.shutdown.is_set() or state.silence_seconds() > lease.stop_after_seconds:
+            self._stop.request("shutdown")
+        self._stop.press(trainer)
+
+    def _finish(self, exit_code: int) -> None:
+        error = explain_exit(exit_code, self._reports.error, has_result=self._reports.result is not None)
+        if exit_code == EXIT_STOPPED or (self._stop.reason and exit_code in _STOPPED):
+            ending = finishing.finish_cancelled if self._stop.reason == "cancel" else finishing.give_back
+            self._end(lambda s: ending(s, self._claim, exit_code=exit_code))
+        elif error is not None:
+            self._end(lambda s: finishing.fail(s, self._claim, error, exit_code=exit_code))
+        else:
+            self._succeed()
+
+    def _succeed(self) -> None:
+        result = self._reports.result
+        assert result is not None
+        try:
+            publish = prepare_publication(self._claim, result, self._host.store)
+        except HeimdallError as failure:
+            unfetched = failure.to_info()
+            self._end(lambda s: finishing.fail(s, self._claim, unfetched, exit_code=0))
+            return
+        try:
+            self._end(
+                lambda s: finishing.succeed(
+                    s, self._claim, artifacts=self._reports.artifacts, publish=publish
+                )
+            )
+        except LeaseLost:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the job must say so
+            self._log.exception("publication_failed")
+            info = classify(failure)
+            self._end(lambda s: finishing.fail(s, self._claim, info, exit_code=0))
+            return
+        shutil.rmtree(self._workspace, ignore_errors=True)
+
+    def _end(self, change: Callable[[Session], None]) -> None:
+        while not self._reports.flush():
+            self._wait_for_database()
+        self._tell(change)
+
+    def _tell(self, change: Callable[[Session], None]) -> None:
+        """Commits the end of the attempt; while the database is away it is tried again within the lease."""
+        while True:
+            try:
+                with self._host.database.transaction() as session:
+                    change(session)
+            except LeaseLost:
+                self._log.warning("lease_lost_at_the_end")
+            except (OperationalError, InterfaceError) as error:
+                self._log.warning("end_not_written", reason=str(error.__cause__ or error))
+                self._wait_for_database()
+                continue
+            return
+
+    def _wait_for_database(self) -> None:
+        if self._keeper.state.silence_seconds() > self._host.settings.lease.kill_after_seconds:
+            raise LeaseLost(self._claim.job_id)
+        time.sleep(_RETRY_SECONDS)
+
+
+class StopSequence:
+    """Ask over the pipe, then SIGTERM, then SIGKILL to the group, each after the grace has passed."""
+
+    def __init__(self, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self._stages = ["ask", "term", "kill"]
+        self._next_at = 0.0
+        self.reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        """The first reason stays."""
+        self.reason = self.reason or reason
+
+    def press(self, trainer: Trainer) -> None:
+        """Takes the next step if one is due."""
+        if self.reason is None or not self._stages or boot_seconds() < self._next_at:
+            return
+        stage = self._stages.pop(0)
+        self._next_at = boot_seconds() + self._grace_seconds
+        if stage == "ask":
+            trainer.send({"stop": self.reason})
+        else:
+            trainer.signal_group(signal.SIGTERM if stage == "term" else signal.SIGKILL)
+
+
+def _read_ready(selector: selectors.BaseSelector, takers: Mapping[int, Callable[[bytes], None]]) -> None:
+    for key, _ in selector.select(_LOOK_SECONDS):
+        data = os.read(key.fd, 65_536)
+        if data:
+            takers[key.fd](data)
+        else:
+            selector.unregister(key.fd)
+
+
+def _has_input(selector: selectors.BaseSelector) -> bool:
+    return bool(selector.get_map()) and bool(selector.select(0))

@@ -1,0 +1,125 @@
+"""What runs in a trainer: waits for the start message, does the job, reports over its pipe.
+
+Exit codes: 0 with a ``result`` message: done. 75 (``EX_TEMPFAIL``): stopped on request, checkpointed.
+1 with an ``error`` message: failed. Anything else: it crashed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from heimdall_core.domain.errors import ErrorCategory, ErrorInfo, HeimdallError
+from heimdall_core.domain.ports import JobStopped, StopRequest
+from worker.pipe_reporter import PipeReporter
+from worker.process_control import boot_seconds
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_STOPPED = 75
+_WATCH_SECONDS = 1.0
+
+
+def main(*, control: int, events: int) -> int:
+    """Runs one job; returns the exit code."""
+    lines = os.fdopen(control, "rb", buffering=0)
+    first = _read_line(lines.fileno())
+    if not first:
+        return EXIT_FAILED
+    start = json.loads(first)
+    reporter = PipeReporter(events)
+    signal.signal(signal.SIGTERM, _stop_now)
+    _watch_supervisor(lines.fileno(), reporter, patience_seconds=start["patience_seconds"])
+    return run(start, reporter)
+
+
+def run(start: dict[str, Any], reporter: PipeReporter) -> int:
+    """Does the job of a start message and reports how it ended."""
+    from worker.job_kinds import run_job
+
+    try:
+        result = run_job(start, reporter)
+    except JobStopped as stopped:
+        reporter.send("stopped", request=stopped.request)
+        return EXIT_STOPPED
+    except BaseException as error:  # noqa: BLE001 - the last place that can say why
+        traceback.print_exc()
+        sys.stderr.flush()
+        reporter.send("error", error=classify(error).to_dict())
+        return EXIT_FAILED
+    reporter.send("result", result=result)
+    return EXIT_DONE
+
+
+def classify(error: BaseException) -> ErrorInfo:
+    """Who can do something about it."""
+    if isinstance(error, HeimdallError):
+        return error.to_info()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return ErrorInfo(
+            code="out_of_memory",
+            category=ErrorCategory.OOM,
+            message=str(error) or "out of memory",
+            hint="Lower training.batch_size and raise training.accumulate_grad_batches to match.",
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        usage = shutil.disk_usage(Path.cwd())
+        return ErrorInfo(
+            code="os_error",
+            category=ErrorCategory.INFRA,
+            message=str(error),
+            retryable=True,
+            hint=f"The worker's disk has {usage.free // 2**20} MiB free.",
+        )
+    return ErrorInfo(
+        code="internal_error",
+        category=ErrorCategory.BUG,
+        message=f"{type(error).__name__}: {error}",
+        hint="The job's log has the traceback.",
+    )
+
+
+def _watch_supervisor(control: int, reporter: PipeReporter, *, patience_seconds: float) -> None:
+    arguments = (control, reporter, patience_seconds)
+    threading.Thread(target=_watch, args=arguments, name="supervisor-watch", daemon=True).start()
+
+
+def _watch(control: int, reporter: PipeReporter, patience_seconds: float) -> None:
+    """Takes requests to stop; ends the process when the supervisor is gone or silent for too long."""
+    import select
+
+    poll = select.poll()
+    poll.register(control, select.POLLIN | select.POLLHUP)
+    last_alive = boot_seconds()
+    while True:
+        if poll.poll(_WATCH_SECONDS * 1000):
+            line = _read_line(control)
+            if not line:
+                os._exit(EXIT_STOPPED)
+            last_alive = boot_seconds()
+            if request := json.loads(line).get("stop"):
+                reporter.request_stop(request)
+        elif boot_seconds() - last_alive > patience_seconds:
+            os._exit(EXIT_STOPPED)
+
+
+def _read_line(descriptor: int) -> bytes:
+    """One line, byte by byte: nothing of the next one may be swallowed. Empty at the end of the pipe."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(descriptor, 1)
+        if not byte:
+            return b""
+        line += byte
+    return bytes(line)
+
+
+def _stop_now(_signal: int, _frame: FrameType | None) -> None:
+    request: StopRequest = "shutdown"
+    raise JobStopped(request)
