@@ -20,7 +20,7 @@ from heimdall_core.embedded.home import Home
 
 NUM_SESSIONS = 600
 EPOCHS = 12
-POWER_TABLE_EPOCHS = 12
+POWER_TABLE_EPOCHS = 8
 
 
 def demo(
