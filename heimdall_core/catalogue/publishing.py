@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from heimdall_core.catalogue.import_report import ImportedRecording, ImportedSession, ImportReport
 from heimdall_core.catalogue.receivers import lock_receivers
-from heimdall_core.database.catalogue_tables import SessionArchive
+from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.recordings.geodesy import distance_m
 from heimdall_core.recordings.session import ReceiverSite, Source
@@ -28,33 +28,34 @@ def publish_import(
 ) -> dict[str, Any]:
     """Catalogues what the import accepted and returns the job's result.
 
-    A session whose archive the catalogue has already counts as a duplicate and changes nothing.
+    A session whose archive the catalogue has already counts as a duplicate; it belongs to this import too.
     """
     lock_receivers(session)
-    known_imports = _known_imports(session, [imported.sha256 for imported in report.sessions])
-    fresh = [imported for imported in report.sessions if imported.sha256 not in known_imports]
+    known = _known_sessions(session, [imported.sha256 for imported in report.sessions])
+    fresh = [imported for imported in report.sessions if imported.sha256 not in known]
     stations, warnings = _ensure_stations(session, fresh)
     sources = _ensure_sources(session, fresh)
-    _insert_sessions(
+    added = _insert_sessions(
         session, fresh, stations=stations, sources=sources, job_id=job_id, auto_approve=auto_approve
     )
+    brought = [*added, *known.values()]
+    _insert(session, SessionImport, [{"job_id": job_id, "session_id": i} for i in brought])
     return {
         "accepted": len(fresh),
-        "session_count": len(fresh),
-        "duplicates": len(report.duplicates) + len(known_imports),
-        "known_import_job_ids": sorted({known for known in known_imports.values() if known}),
+        "session_count": len(brought),
+        "duplicates": len(report.duplicates) + len(known),
         "refused": [asdict(refused) for refused in report.refused],
         "warnings": warnings,
     }
 
 
-def _known_imports(session: Session, checksums: Sequence[str]) -> dict[str, str | None]:
-    """Which archives the catalogue has, and the job that brought each."""
-    known: dict[str, str | None] = {}
+def _known_sessions(session: Session, checksums: Sequence[str]) -> dict[str, UUID]:
+    """The sessions of those archives that the catalogue has."""
+    known: dict[str, UUID] = {}
     for batch in _batches(checksums):
-        statement = select(SessionArchive.sha256, SessionArchive.import_job_id)
+        statement = select(SessionArchive.sha256, SessionArchive.session_id)
         rows = session.execute(statement.where(SessionArchive.sha256.in_(batch)))
-        known |= {row.sha256: row.import_job_id for row in rows}
+        known |= {row.sha256: row.session_id for row in rows}
     return known
 
 
@@ -142,7 +143,7 @@ def _insert_sessions(
     sources: Mapping[tuple[object, ...], UUID],
     job_id: str,
     auto_approve: bool,
-) -> None:
+) -> list[UUID]:
     ids = [uuid4() for _ in imported]
     approval = "approved" if auto_approve else "pending"
     named = list(zip(ids, imported, strict=True))
@@ -155,6 +156,7 @@ def _insert_sessions(
         for recording in one.recordings
     ]
     _insert(session, Measurement, measurements)
+    return ids
 
 
 def _session_row(

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 from sqlalchemy.orm import Session
 
-from heimdall_core.database.catalogue_tables import SessionArchive
+from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.job_tables import Job
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
@@ -71,7 +71,7 @@ def list_sessions(
     if approval_status is not None:
         statement = statement.where(RecordingSession.approval_status == approval_status)
     if import_job_id is not None:
-        statement = statement.where(SessionArchive.import_job_id == import_job_id)
+        statement = statement.where(RecordingSession.id.in_(_brought_by(import_job_id)))
     if cursor:
         statement = statement.where(_before(cursor))
     statement = statement.order_by(RecordingSession.created_at.desc(), RecordingSession.id.desc())
@@ -124,9 +124,13 @@ def approve_sessions(session: Session, request: ApprovalRequest) -> int:
         _check_exist(session, request.ids)
         return _judge(session, RecordingSession.id == _any_uuid(request.ids), "approved")
     _check_import(session, request.import_job_id)
-    imported = select(SessionArchive.session_id).where(SessionArchive.import_job_id == request.import_job_id)
+    assert request.import_job_id is not None
     pending = RecordingSession.approval_status == "pending"
-    return _judge(session, RecordingSession.id.in_(imported) & pending, "approved")
+    return _judge(session, RecordingSession.id.in_(_brought_by(request.import_job_id)) & pending, "approved")
+
+
+def _brought_by(import_job_id: str) -> Select[UUID]:
+    return select(SessionImport.session_id).where(SessionImport.job_id == import_job_id)
 
 
 def _judge(session: Session, which: ColumnElement[bool], status: ApprovalStatus) -> int:

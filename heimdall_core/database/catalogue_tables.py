@@ -65,10 +65,20 @@ class SessionArchive(Base):
     uri: Mapped[str]
     sha256: Mapped[str] = mapped_column(unique=True)
     num_bytes: Mapped[int] = mapped_column(BigInteger)
-    import_job_id: Mapped[str | None] = mapped_column(ForeignKey("training.job.id"), index=True)
+    #: The import that brought it first.
+    import_job_id: Mapped[str | None] = mapped_column(ForeignKey("training.job.id"))
     #: A label that keeps related sessions in one split, if the input had one.
     split_group: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SessionImport(Base):
+    """Which sessions an import brought, those that the catalogue had already included."""
+
+    __tablename__ = "session_import"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id"), primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
 
 
 class DatasetVersion(Base):

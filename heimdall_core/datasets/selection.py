@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 from sqlalchemy.orm import Session
 
-from heimdall_core.database.catalogue_tables import SessionArchive
+from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.datasets.definition import SessionQuery
 from heimdall_core.domain.manifest import IqFormat, ManifestReceiver, ManifestRecording
@@ -101,7 +101,8 @@ def _restricted(statement: Select[*tuple[Any, ...]], query: SessionQuery) -> Sel
     statement = statement.where(RecordingSession.approval_status == "approved")
     if query.import_job_ids is not None:
         jobs = literal(list(query.import_job_ids), ARRAY(Text))
-        statement = statement.where(SessionArchive.import_job_id == any_(jobs))
+        brought = select(SessionImport.session_id).where(SessionImport.job_id == any_(jobs))
+        statement = statement.where(RecordingSession.id.in_(brought))
     if query.session_ids is not None:
         ids = literal(list(query.session_ids), ARRAY(UUID_TYPE(as_uuid=True)))
         statement = statement.where(RecordingSession.id == any_(ids))

@@ -10,6 +10,7 @@ from pathlib import Path
 from heimdall_core.embedded.errors import ProcessFailed
 from heimdall_core.embedded.home import ProcessState
 from heimdall_core.embedded.identity import ProcessIdentity, end_group, identify, wait_until
+from heimdall_core.embedded.ports import listens_in_group
 from heimdall_core.embedded.program import ProgramSpec, launch_command
 
 MAX_LOG_BYTES = 10_000_000
@@ -89,8 +90,14 @@ class Child:
     def ask_ready(self) -> bool:
         """Asks the program once, unless it is known to work."""
         if not self.is_ready:
-            self.is_ready = self.spec.is_ready is None or self.spec.is_ready()
+            self.is_ready = self.spec.is_ready is None or (self.spec.is_ready() and self._is_answering())
         return self.is_ready
+
+    def _is_answering(self) -> bool:
+        """Whether it was this program that answered, and not a stranger on its port."""
+        if self.spec.port is None or self._process is None:
+            return True
+        return listens_in_group(self._process.pid, self.spec.port)
 
     def last_lines(self, count: int = 12) -> str:
         """The end of what this run of the program wrote."""

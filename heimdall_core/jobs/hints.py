@@ -1,5 +1,6 @@
 """Wake-ups for the workers: sent after the commit, from a thread of their own, and free to be lost."""
 
+import contextlib
 import queue
 import threading
 
@@ -57,16 +58,24 @@ class HintPublisher:
             _log.warning("hint_dropped")
 
     def close(self) -> None:
-        """Sends what waits, if Redis takes it, and ends the thread."""
-        try:
-            self._pending.put(False, timeout=1)
-        except queue.Full:
-            return
-        self._thread.join(timeout=2)
+        """Ends the thread after the message it is sending; what still waits is dropped."""
+        self._drop_pending()
+        self._pending.put(False)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
 
     def _run(self) -> None:
         while self._pending.get():
             try:
                 self._app.send_task(WAKE_TASK, queue=JOBS_QUEUE, expires=600, retry=False)
             except (OperationalError, OSError) as error:
-                _log.warning("hint_failed", reason=str(error))
+                _log.warning("hint_failed", reason=str(error), dropped=self._drop_pending())
+
+    def _drop_pending(self) -> int:
+        """Empties the backlog but for the request to end: workers find the jobs by themselves."""
+        dropped = 0
+        with contextlib.suppress(queue.Empty):
+            while self._pending.get_nowait():
+                dropped += 1
+            self._pending.put(False)
+        return dropped

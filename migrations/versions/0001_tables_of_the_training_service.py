@@ -364,10 +364,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("sha256", name=op.f("uq_session_archive_sha256")),
         schema="training",
     )
+    op.create_table(
+        "session_import",
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["training.job.id"], name=op.f("fk_session_import_job_id")),
+        sa.PrimaryKeyConstraint("job_id", "session_id", name=op.f("pk_session_import")),
+        schema="training",
+    )
     op.create_index(
-        op.f("ix_training_session_archive_import_job_id"),
-        "session_archive",
-        ["import_job_id"],
+        op.f("ix_training_session_import_session_id"),
+        "session_import",
+        ["session_id"],
         unique=False,
         schema="training",
     )

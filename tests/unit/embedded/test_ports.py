@@ -1,7 +1,10 @@
+import os
+import socket
+
 import pytest
 
 from heimdall_core.embedded.errors import EmbeddedError, PortTaken
-from heimdall_core.embedded.ports import CHOICE, choose
+from heimdall_core.embedded.ports import CHOICE, choose, listens_in_group
 
 
 def choose_api(**changes):
@@ -49,3 +52,11 @@ def test_the_order_is_wanted_remembered_preferred(changes, port):
 def test_without_any_of_them_a_free_port_below_the_ephemeral_range_is_taken():
     port = choose_api(preferred=None, remembered=7, probe=lambda p: p != 7)
     assert port in CHOICE
+
+
+def test_a_listener_is_known_by_its_group() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert listens_in_group(os.getpgrp(), port)
+        assert not listens_in_group(1, port), "a stranger's"
+    assert not listens_in_group(os.getpgrp(), port), "closed"
