@@ -67,7 +67,7 @@ check: check-static ## The same and the unit tests: under a minute
 
 .PHONY: test
 test: venv ## Every test with coverage: under 15 minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-report=xml --cov-fail-under=85 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-report=xml --cov-fail-under=85 --dist loadfile $(ARGS)
 
 .PHONY: format
 format: venv ## Format the code and mend what ruff can

@@ -88,13 +88,13 @@ class Service:
         job: dict[str, Any] = self.post(f"/v1/uploads/{upload['id']}:complete", {"options": options})
         return job
 
-    def train(self, **training: Any) -> dict[str, Any]:
+    def train(self, *, model: str = "localization", **training: Any) -> dict[str, Any]:
         job: dict[str, Any] = self.post(
             "/v1/jobs",
             {
                 "kind": "train",
                 "dataset": {"name": "tiny"},
-                "model": {"backbone": "micro"},
+                "model": {"name": model, "backbone": "micro"},
                 "training": {"epochs": 2, "batch_size": 16, **training},
             },
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.timeout(600)]
 
 LONG = {"epochs": 400, "early_stopping_patience": None}
 

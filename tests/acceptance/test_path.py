@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def trained(service: Any, dataset: dict[str, Any]) -> dict[str, Any]:
     """A job that went all the way."""
-    job: dict[str, Any] = service.finished(service.train()["id"])
+    job: dict[str, Any] = service.finished(service.train(model="first-of-its-name")["id"])
     return job
 
 

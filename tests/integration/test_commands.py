@@ -11,7 +11,7 @@ from heimdall_core.cli.main import app
 from heimdall_core.domain.errors import HeimdallError
 from heimdall_core.embedded import EmbeddedStack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 Run = Callable[..., str]
 

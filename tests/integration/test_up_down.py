@@ -15,7 +15,7 @@ import pytest
 from heimdall_core.embedded.home import Home
 from heimdall_core.embedded.identity import ProcessIdentity, identify, marked, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 START_SECONDS = 240
 SERVICES = {"postgres", "valkey", "s3", "api", "worker", "control", "beat", "mlflow"}
