@@ -174,6 +174,8 @@ class Attempt:
         if exit_code == EXIT_STOPPED or (self._stop.reason and exit_code in _STOPPED):
             ending = finishing.finish_cancelled if self._stop.reason == "cancel" else finishing.give_back
             self._end(lambda s: ending(s, self._claim, exit_code=exit_code))
+            if self._stop.reason == "cancel":
+                self._clear_workspace()
         elif error is not None:
             self._end(lambda s: finishing.fail(s, self._claim, error, exit_code=exit_code))
         else:
@@ -201,6 +203,10 @@ class Attempt:
             info = classify(failure)
             self._end(lambda s: finishing.fail(s, self._claim, info, exit_code=0))
             return
+        self._clear_workspace()
+
+    def _clear_workspace(self) -> None:
+        """A failed or given back attempt leaves it: its newest checkpoint lies there."""
         shutil.rmtree(self._workspace, ignore_errors=True)
 
     def _end(self, change: Callable[[Session], None]) -> None:

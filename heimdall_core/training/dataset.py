@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     """B sessions with S segments in all (S = B in training)."""
 
     inputs: Tensor
-    """(S, receivers, 128, 32) float32, scaled as SIGNAL.md section 3 says."""
+    """(S, receivers, 128, 32) float32, scaled as ``heimdall_core.features.rows`` says."""
     item: Tensor
     """(S,) int64: the session of the batch, 0..B-1, that a segment belongs to."""
     target_km: Tensor
