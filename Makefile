@@ -62,8 +62,8 @@ check-static: venv ## Lint, format, types, import rules
 	$(BIN)/lint-imports
 
 .PHONY: check
-check: check-static ## The same and the unit tests: under a minute
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -q -n 2 $(ARGS)
+check: check-static ## The same and the quick unit tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -q -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 .PHONY: test
 test: venv ## Every test with coverage: under 15 minutes

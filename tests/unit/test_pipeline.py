@@ -30,6 +30,8 @@ from heimdall_core.recordings.session import RecordedSession
 from heimdall_core.storage import FolderStore
 from heimdall_core.tracking import TrackingTarget
 
+pytestmark = pytest.mark.slow
+
 SPEC = TrainJobSpec(
     kind="train",
     dataset=DatasetRef(name="tiny", version=1),

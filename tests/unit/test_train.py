@@ -9,6 +9,8 @@ from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.train import load_training_config, main, open_recordings, parse_arguments
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = Manifest(
     name="tiny", version=1, origin_latitude=45.0, origin_longitude=8.0, receivers=(), sessions=()
 )

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = "torch lightning mlflow onnx onnxruntime onnxscript transformers sklearn matplotlib torchmetrics"
 ENVIRONMENT = {
     "HEIMDALL_DATABASE__URL": "postgresql+psycopg://nobody:nothing@127.0.0.1:1/none",

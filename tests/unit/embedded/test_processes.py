@@ -128,6 +128,7 @@ def test_a_program_that_ends_before_it_is_ready_is_told_with_the_end_of_its_log(
     child.wait_stopped()
 
 
+@pytest.mark.slow
 def test_a_program_that_never_becomes_ready_is_told(tmp_path):
     child = child_of(tmp_path, SLEEP, "60", is_ready=lambda: False, ready_seconds=0.1)
     child.start()

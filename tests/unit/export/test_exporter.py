@@ -190,6 +190,7 @@ def test_the_upload_holds_the_file(tmp_path: Path, features: np.ndarray, folder_
     assert folder_store.get_bytes(model.object.uri) == model.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_registry_that_does_not_answer_is_an_infrastructure_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -200,6 +201,7 @@ def test_a_registry_that_does_not_answer_is_an_infrastructure_error(monkeypatch:
 
 # MLflow 3.17's tables use what SQLAlchemy 2.1 deprecates.
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+@pytest.mark.slow
 def test_versions_are_registered_one_after_another_and_a_stage_is_an_alias(tmp_path: Path) -> None:
     target = TrackingTarget(uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="tests")
     exporter = ONNXExporter(tracking=target)

@@ -9,7 +9,10 @@ from heimdall_core.domain.errors import TrackingUnavailable
 from heimdall_core.tracking import JOB_ID_TAG, MLflowTracker, TrackingTarget, initialize_mlflow
 
 # MLflow 3.17's tables use what SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 
 
 @pytest.fixture
