@@ -61,9 +61,15 @@ check-static: venv ## Lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The tests that import torch, and the rest: side by side, so that only one of two processes imports it.
+WITH_TORCH := $(addprefix tests/unit/,evaluation export features networks training tracking)
+QUICK := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -p no:cacheprovider
+
 .PHONY: check
-check: check-static ## The same and the quick unit tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -q -n 2 --dist loadfile -m "not slow" $(ARGS)
+check: check-static ## The same and the quick unit tests: under a minute
+	@$(QUICK) $(WITH_TORCH) $(ARGS) & torch=$$!; \
+	$(QUICK) tests/unit $(addprefix --ignore=,$(WITH_TORCH) tests/unit/test_pipeline.py tests/unit/test_train.py \
+		tests/unit/test_prediction.py) $(ARGS); wait $$torch
 
 .PHONY: test
 test: venv ## Every test with coverage: under 15 minutes
