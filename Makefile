@@ -62,14 +62,15 @@ check-static: venv ## Lint, format, types, import rules
 	$(BIN)/lint-imports
 
 # The tests that import torch, and the rest: side by side, so that only one of two processes imports it.
-WITH_TORCH := $(addprefix tests/unit/,evaluation export features networks training tracking)
+WITH_TORCH := $(addprefix tests/unit/,evaluation features networks)
+# These import Lightning or MLflow, which takes longer than most tests together: only in `make test`.
+NOT_QUICK := $(addprefix tests/unit/,export tracking training test_pipeline.py test_prediction.py test_train.py)
 QUICK := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -p no:cacheprovider
 
 .PHONY: check
 check: check-static ## The same and the quick unit tests: under a minute
 	@$(QUICK) $(WITH_TORCH) $(ARGS) & torch=$$!; \
-	$(QUICK) tests/unit $(addprefix --ignore=,$(WITH_TORCH) tests/unit/test_pipeline.py tests/unit/test_train.py \
-		tests/unit/test_prediction.py) $(ARGS); wait $$torch
+	$(QUICK) tests/unit $(addprefix --ignore=,$(WITH_TORCH) $(NOT_QUICK)) $(ARGS); wait $$torch
 
 .PHONY: test
 test: venv ## Every test with coverage: under 15 minutes
