@@ -55,6 +55,6 @@ def ahead_of_use(
     for item in items:
         while not window.has_room(size(item)):
             yield window.finish_oldest()
-        window.start(lambda item=item: transfer(item), num_bytes=size(item))  # type: ignore[misc]
+        window.start(lambda item=item: transfer(item), num_bytes=size(item))  # type: ignore[misc]  # mypy cannot infer a default bound in a loop
     while window:
         yield window.finish_oldest()
