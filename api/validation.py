@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from heimdall_core.domain.job import JobKind
 
-_SPEC_TAGS = {"train", "import"}
+_SPEC_TAGS = {"train", "export", "evaluate", "import"}
 """pydantic puts the ``kind`` of a job before its fields; the body has no such level."""
 
 _PLANNED_KINDS = {kind.value for kind in JobKind} - _SPEC_TAGS | {"sweep"}

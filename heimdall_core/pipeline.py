@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from heimdall_core.domain.spec import ExportOutput, TrainJobSpec
 from heimdall_core.evaluation import EvaluationReport, build_report
 from heimdall_core.export import ExportedModel, ModelFacts, ONNXExporter, export_and_register_model
 from heimdall_core.features import FeatureCache, FeatureSet
+from heimdall_core.outcomes import describe_training, model_facts
 from heimdall_core.storage import join_uri, split_uri
 from heimdall_core.tracking import MLflowTracker, TrackingTarget
 from heimdall_core.training.callbacks import BestWeights, DurableCheckpoints, ProgressReporting
@@ -25,9 +26,9 @@ from heimdall_core.training.dataset import HeimdallDataset, require_splits
 from heimdall_core.training.inference import fit_calibration, predict, to_predictions
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
-from heimdall_core.training.network import construction_for, save_weights
-from heimdall_core.training.provenance import describe_dataset, describe_run, flatten, to_plain
-from heimdall_core.training.publishing import Publisher, describe_object
+from heimdall_core.training.network import construction_for, read_weights, save_weights
+from heimdall_core.training.provenance import describe_run, flatten, to_plain
+from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.reporting import JobReporter
 from heimdall_core.training.trainer import create_trainer, fit
 
@@ -89,7 +90,7 @@ class TrainingPipeline:
         self._uploader: CheckpointUploader | None = None
 
     def run(self) -> dict[str, Any]:
-        """Does everything; returns the job's result in JSON's own types.
+        """Trains, evaluates and exports; returns the job's result in JSON's own types.
 
         Raises:
             DataError: a split is empty, a recording is unusable, or the export disagrees with the network.
@@ -97,10 +98,25 @@ class TrainingPipeline:
             InfrastructureError: the object store did not answer.
             JobStopped: a stop was requested; the newest checkpoint is durable if the store answered.
         """
+        return self._tracked(self._train_phases)
+
+    def run_export_only(self, weights: Path) -> dict[str, Any]:
+        """Evaluates and exports weights that were trained before; the result is that of ``run``.
+
+        Args:
+            weights: a ``best.ckpt``, or a durable checkpoint of a training, on this dataset version.
+
+        Raises:
+            DataError: as ``run``; or the file is damaged, or of another network or dataset.
+            InfrastructureError, JobStopped: as ``run``.
+        """
+        return self._tracked(lambda: self._export_phases(weights))
+
+    def _tracked(self, phases: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         status = "FAILED"
         try:
             self._tracker = self._init_mlflow()
-            result = self._run_phases()
+            result = phases()
             status = "FINISHED"
         except JobStopped:
             status = "KILLED"
@@ -110,12 +126,21 @@ class TrainingPipeline:
         run_id = self._tracker.run_id if self._tracker is not None else None
         return {**result, "mlflow_run_id": run_id}
 
-    def _run_phases(self) -> dict[str, Any]:
+    def _train_phases(self) -> dict[str, Any]:
         features = self.load_data()
         data = HeimdallDataModule(features, self._spec.training)
         module = self.create_lightning_module(data)
         trainer = self.create_trainer(data)
         self.train(trainer, module, data)
+        report = self.evaluate(module, features)
+        return self.export_and_register(module, features, report)
+
+    def _export_phases(self, weights: Path) -> dict[str, Any]:
+        saved = read_weights(weights)
+        features = self.load_data()
+        module = self.create_lightning_module(HeimdallDataModule(features, self._spec.training))
+        saved.require_fit(module.construction, weights.name)
+        self._best.take(saved.weights, epoch=saved.epoch)
         report = self.evaluate(module, features)
         return self.export_and_register(module, features, report)
 
@@ -205,6 +230,7 @@ class TrainingPipeline:
         self._enter(JobPhase.EVALUATING)
         net = module.net
         net.load_state_dict(self._best.weights)
+        net.set_calibration(1.0)
         val_set = HeimdallDataset(features, "val", training=False)
         net.set_calibration(fit_calibration(predict(net, val_set), val_set.targets_km))
         self._reporter.advance(0.3)
@@ -228,7 +254,14 @@ class TrainingPipeline:
         self._enter(JobPhase.REGISTERING)
         self._publish_files(module, report, publisher)
         self._reporter.advance(1.0)
-        return self._result(module, report, first)
+        return describe_training(
+            module=module,
+            best=self._best,
+            manifest=self._manifest,
+            dataset_digest=self._digest,
+            report=report,
+            onnx=first,
+        )
 
     def _export(
         self,
@@ -237,7 +270,15 @@ class TrainingPipeline:
         report: EvaluationReport,
         publisher: Publisher,
     ) -> ExportedModel:
-        facts = self._facts(module, report)
+        facts = model_facts(
+            name=self._spec.model.name,
+            run_name=self._run_name,
+            tags=self._tags,
+            module=module,
+            manifest=self._manifest,
+            dataset_digest=self._digest,
+            report=report,
+        )
         test = features.indices("test")[:_NUM_PARITY_SAMPLES]
         samples = np.asarray(features.inputs[features.first_segment[test]])
         outputs = self._spec.export.outputs
@@ -290,45 +331,6 @@ class TrainingPipeline:
         content = to_plain({**self._provenance(), "artifacts": publisher.describe()})
         manifest.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False))
         publisher.upload(manifest, "manifest", track=True)
-
-    def _facts(self, module: LocalizationLightningModule, report: EvaluationReport) -> ModelFacts:
-        return ModelFacts(
-            name=self._spec.model.name,
-            run_name=self._run_name,
-            receivers=self._manifest.receivers,
-            origin=self._origin,
-            plane_scale_km=module.construction.plane_scale_km,
-            features=self._manifest.features,
-            dataset=f"{self._manifest.name}:{self._manifest.version}",
-            dataset_digest=self._digest,
-            backbone=module.construction.backbone,
-            covariance=module.construction.covariance,
-            calibration_scale=float(module.net.calibration_scale),
-            metrics=to_plain(report.metrics),
-            tags=self._tags,
-        )
-
-    def _result(
-        self, module: LocalizationLightningModule, report: EvaluationReport, onnx: ExportedModel | None
-    ) -> dict[str, Any]:
-        result: dict[str, Any] = to_plain(
-            {
-                "metrics": report.metrics,
-                "baselines": report.baselines,
-                "coverage": {k: v for k, v in report.metrics.items() if k.startswith("coverage_")},
-                "calibration_scale": float(module.net.calibration_scale),
-                "val_loss": self._best.val_loss,
-                "best_epoch": self._best.epoch,
-                "num_parameters": sum(p.numel() for p in module.net.parameters()),
-                "plane_scale_km": module.construction.plane_scale_km,
-                "dataset_digest": self._digest,
-                "dataset": describe_dataset(self._manifest, self._digest),
-                "onnx": None if onnx is None else describe_object(onnx.object),
-                "onnx_parity": None if onnx is None else onnx.parity.to_dict(),
-                "report": report.to_dict(),
-            }
-        )
-        return result
 
     def _log_test_metrics(self, metrics: Mapping[str, float]) -> None:
         values = {f"test_{k}": v for k, v in metrics.items() if np.isfinite(v)}

@@ -33,8 +33,14 @@ def predict_sessions(onnx_path: Path, sessions: Sequence[RecordedSession]) -> Pr
     session = open_session(onnx_path)
     facts = read_facts(session.get_modelmeta().custom_metadata_map)
     front_end = SpectrogramFrontEnd(facts.features).eval()
-    rows = [_average(session.run(None, {INPUT_NAME: _features(s, facts, front_end)})) for s in sessions]
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 5)
+    return to_predictions(
+        [session.run(None, {INPUT_NAME: _features(s, facts, front_end)}) for s in sessions]
+    )
+
+
+def to_predictions(outputs: Sequence[Sequence[Float32]]) -> Predictions:
+    """One Gaussian per session from the graph's outputs for its segments."""
+    table = np.array([_average(o) for o in outputs], dtype=np.float64).reshape(len(outputs), 5)
     return Predictions.of(table[:, :2], table[:, 2:4], table[:, 4])
 
 

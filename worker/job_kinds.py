@@ -1,16 +1,22 @@
 """What each kind of job does inside its trainer, and how its result becomes public outside of it."""
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import FeatureSettings, Manifest
 from heimdall_core.domain.ports import Checkpoint, ObjectStore, Reporter, StoredObject
-from heimdall_core.domain.spec import train_spec_from_dict
+from heimdall_core.domain.spec import TrainJobSpec, train_spec_from_dict
 from heimdall_core.settings import Settings, load_settings
 from heimdall_core.storage import S3Store, join_uri
+from heimdall_core.storage.s3 import hash_file
+
+if TYPE_CHECKING:
+    from heimdall_core.pipeline import TrainingPipeline
 
 Runner = Callable[[dict[str, Any], Reporter, ObjectStore, Settings], dict[str, Any]]
 
@@ -24,19 +30,41 @@ def run_job(start: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
 def _train(
     start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
 ) -> dict[str, Any]:
+    spec = train_spec_from_dict(start["spec"])
+    return _pipeline(spec, start, reporter, store, settings).run()
+
+
+def _export(
+    start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
+) -> dict[str, Any]:
+    """The training that the weights come from, with this job's outputs, from its weights on."""
+    spec = train_spec_from_dict(
+        {
+            **start["inputs"]["train_spec"],
+            "export": {"enabled": True, "outputs": start["spec"]["outputs"]},
+            "register": start["spec"]["register"],
+        }
+    )
+    spec = replace(spec, model=replace(spec.model, pretrained=False))
+    weights = _fetch(start["inputs"]["weights"], store, Path(start["workspace"]) / "weights.ckpt")
+    return _pipeline(spec, start, reporter, store, settings).run_export_only(weights)
+
+
+def _pipeline(
+    spec: TrainJobSpec, start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
+) -> "TrainingPipeline":
     import torch
 
     from heimdall_core.pipeline import TrainingPipeline
     from heimdall_core.tracking import TrackingTarget
 
     torch.set_num_threads(start["num_threads"])
-    spec = train_spec_from_dict(start["spec"])
     target = None
     if settings.tracking.uri:
         target = TrackingTarget(uri=settings.tracking.uri, experiment=settings.tracking.experiment)
-    pipeline = TrainingPipeline(
+    return TrainingPipeline(
         spec=spec,
-        manifest=_load_manifest(start, store, settings.cache_dir),
+        manifest=_load_manifest(start["inputs"], start["job_id"], store, settings.cache_dir),
         store=store,
         reporter=reporter,
         output_uri=start["output_uri"],
@@ -48,22 +76,52 @@ def _train(
         resume_from=_checkpoint(start.get("resume_from")),
         checkpoint_seconds=settings.worker.checkpoint_seconds,
     )
-    return pipeline.run()
 
 
-def _load_manifest(start: dict[str, Any], store: ObjectStore, cache_dir: Path) -> Manifest:
+def _evaluate(
+    start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
+) -> dict[str, Any]:
+    from heimdall_core.model_evaluation import ModelEvaluation
+
+    inputs, workspace = start["inputs"], Path(start["workspace"])
+    evaluation = ModelEvaluation(
+        onnx_path=_fetch(inputs["onnx"], store, workspace / "model.onnx"),
+        manifest=_load_manifest(inputs, start["job_id"], store, settings.cache_dir),
+        split=start["spec"]["split"],
+        trained_on=_load_manifest(inputs["trained_on"], start["job_id"], store, settings.cache_dir),
+        store=store,
+        reporter=reporter,
+        output_uri=start["output_uri"],
+        workspace=workspace,
+        cache_dir=settings.cache_dir,
+        num_threads=start["num_threads"],
+    )
+    return evaluation.run()
+
+
+def _fetch(stated: dict[str, Any], store: ObjectStore, path: Path) -> Path:
+    """The object as a file, its checksum verified.
+
+    Raises:
+        DataError: it is not what was recorded.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.get_file(stated["uri"], path)
+    if hash_file(path)[0] != stated["sha256"]:
+        raise DataError(f"{stated['uri']} has changed since it was recorded", code="object_changed")
+    return path
+
+
+def _load_manifest(dataset: dict[str, Any], job_id: str, store: ObjectStore, cache_dir: Path) -> Manifest:
     """The frozen manifest, from the cache if its checksum is right, else from the object store."""
-    import hashlib
-
-    inputs = start["inputs"]
-    cached = cache_dir / "manifests" / f"{inputs['manifest_sha256']}.json"
-    data = cached.read_bytes() if cached.is_file() else store.get_bytes(inputs["manifest_uri"])
-    if hashlib.sha256(data).hexdigest() != inputs["manifest_sha256"]:
+    cached = cache_dir / "manifests" / f"{dataset['manifest_sha256']}.json"
+    data = cached.read_bytes() if cached.is_file() else store.get_bytes(dataset["manifest_uri"])
+    if hashlib.sha256(data).hexdigest() != dataset["manifest_sha256"]:
         cached.unlink(missing_ok=True)
-        raise DataError(f"{inputs['manifest_uri']} has changed since it was frozen", code="object_changed")
+        raise DataError(f"{dataset['manifest_uri']} has changed since it was frozen", code="object_changed")
     if not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
-        part = cached.with_suffix(f".{start['job_id']}.part")
+        part = cached.with_suffix(f".{job_id}.part")
         part.write_bytes(data)
         part.replace(cached)
     return Manifest.from_dict(json.loads(data))
@@ -99,4 +157,9 @@ def _import(
     return {"report_uri": stored.uri, "report_sha256": stored.sha256}
 
 
-RUNNERS: dict[str, Runner] = {"train": _train, "import": _import}
+RUNNERS: dict[str, Runner] = {
+    "train": _train,
+    "export": _export,
+    "evaluate": _evaluate,
+    "import": _import,
+}

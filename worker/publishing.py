@@ -29,17 +29,23 @@ def prepare_publication(claim: Claim, result: dict[str, Any], store: ObjectStore
     return PREPARATIONS[claim.kind](claim, result, store)
 
 
-def _prepare_training(claim: Claim, result: dict[str, Any], _store: ObjectStore) -> Publish:
+def _prepare_model(claim: Claim, result: dict[str, Any], _store: ObjectStore) -> Publish:
     register = claim.spec["register"]
+    training = claim.inputs["train_spec"] if claim.kind == "export" else claim.spec
 
     def publish(session: Session, job: Job) -> dict[str, Any]:
         model = None
         if register["enabled"] and result.get("onnx"):
-            name = claim.spec["model"]["name"]
+            name = training["model"]["name"]
             model = publish_model(session, job=job, name=name, result=result, promote=register["promote"])
         return result | {"model": model}
 
     return publish
+
+
+def _prepare_evaluation(_claim: Claim, result: dict[str, Any], _store: ObjectStore) -> Publish:
+    """Nothing but the result and the artifacts."""
+    return lambda _session, _job: result
 
 
 def _prepare_import(claim: Claim, result: dict[str, Any], store: ObjectStore) -> Publish:
@@ -55,4 +61,9 @@ def _prepare_import(claim: Claim, result: dict[str, Any], store: ObjectStore) ->
     return publish
 
 
-PREPARATIONS: dict[str, Preparation] = {"train": _prepare_training, "import": _prepare_import}
+PREPARATIONS: dict[str, Preparation] = {
+    "train": _prepare_model,
+    "export": _prepare_model,
+    "evaluate": _prepare_evaluation,
+    "import": _prepare_import,
+}

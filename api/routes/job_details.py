@@ -9,16 +9,19 @@ from api.schemas.jobs import (
     ArtifactList,
     AttemptDocument,
     AttemptList,
+    CheckpointList,
     EventDocument,
     EventPage,
     LogDocument,
     MetricsDocument,
     artifact_document,
+    checkpoint_document,
 )
 from heimdall_core.jobs.queries import (
     find_job,
     list_artifacts,
     list_attempts,
+    list_checkpoints,
     list_events,
     list_metrics,
     read_log,
@@ -79,6 +82,13 @@ def list_job_artifacts(job_id: JobId, session: Transaction, caller: Caller, stor
     """The files that the job handed out."""
     find_job(session, job_id, owner=caller.visible_owner)
     return ArtifactList(data=[artifact_document(row, store) for row in list_artifacts(session, job_id)])
+
+
+@router.get("/checkpoints")
+def list_job_checkpoints(job_id: JobId, session: Transaction, caller: Caller, store: Store) -> CheckpointList:
+    """The job's durable checkpoints; each can be exported."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    return CheckpointList(data=[checkpoint_document(row, store) for row in list_checkpoints(session, job_id)])
 
 
 @router.get("/attempts")

@@ -12,7 +12,7 @@ from api.schemas.jobs import JobDocument, JobPage
 from heimdall_core.accounts.idempotency import Answer
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.job import JobKind, JobStatus
-from heimdall_core.domain.spec import ImportJobSpec, TrainJobSpec
+from heimdall_core.domain.spec import EvaluateJobSpec, ExportJobSpec, ImportJobSpec, TrainJobSpec
 from heimdall_core.jobs.cancellation import cancel_job
 from heimdall_core.jobs.queries import JobFilter, find_job, job_document, list_jobs
 from heimdall_core.jobs.submission import submit_job
@@ -30,13 +30,32 @@ _EXAMPLES: dict[str, Any] = {
             "training": {"epochs": 30},
         },
     },
+    "export": {
+        "summary": "Export a model version again",
+        "value": {
+            "kind": "export",
+            "source": {"model": {"name": "localization", "version": 7}},
+            "outputs": [{"opset": 17}],
+        },
+    },
+    "evaluate": {
+        "summary": "Evaluate a model version on another dataset",
+        "value": {
+            "kind": "evaluate",
+            "model": {"name": "localization", "version": 7},
+            "dataset": {"name": "northwest", "version": 4},
+            "split": "test",
+        },
+    },
     "import": {
         "summary": "Import a completed upload",
         "value": {"kind": "import", "upload_id": "upl_x4r2k7abcdefghijklmnop23"},
     },
 }
 SpecBody = Annotated[
-    TrainJobSpec | ImportJobSpec, Field(discriminator="kind"), Body(openapi_examples=_EXAMPLES)
+    TrainJobSpec | ExportJobSpec | EvaluateJobSpec | ImportJobSpec,
+    Field(discriminator="kind"),
+    Body(openapi_examples=_EXAMPLES),
 ]
 
 
@@ -50,7 +69,10 @@ def accepted(session: Transaction, job: Job) -> Answer:
 @router.post("", status_code=202, response_model=JobDocument, dependencies=[needs("jobs:write")])
 def create_job(spec: SpecBody, session: Transaction, caller: Caller, once: Once) -> Response:
     """Queues a job; poll `Location` until `is_terminal`."""
-    return once.answer(lambda: accepted(session, submit_job(session, spec, owner=caller.owner)))
+    sees_all = caller.visible_owner is None
+    return once.answer(
+        lambda: accepted(session, submit_job(session, spec, owner=caller.owner, sees_all=sees_all))
+    )
 
 
 @router.get("", response_model=JobPage, dependencies=[needs("jobs:read")])

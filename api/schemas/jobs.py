@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.services import HandoutStore
-from heimdall_core.database.job_tables import Artifact
+from heimdall_core.database.job_tables import Artifact, Checkpoint
 from heimdall_core.domain.errors import ErrorCategory
 from heimdall_core.domain.job import AttemptOutcome, JobKind, JobPhase, JobStatus, Priority
 
@@ -78,7 +78,8 @@ class JobDocument(_Document):
     attempts: list[AttemptDocument]
     error: JobError | None
     result: dict[str, Any] | None = Field(
-        description="Of a training: `model`, `metrics`, `onnx`, `mlflow_run_id`. Of an import: its report."
+        description="Of a training or export: `model`, `metrics`, `onnx`, `mlflow_run_id`. "
+        "Of an evaluation: `metrics`, `baselines`, `report`. Of an import: its report."
     )
     parent_job_id: str | None
     links: dict[str, str]
@@ -138,6 +139,27 @@ class AttemptList(_Document):
     data: list[AttemptDocument]
 
 
+class CheckpointDocument(_Document):
+    """A durable point of a training, to resume or export from."""
+
+    id: str
+    epoch: int = Field(description="Whole epochs done.")
+    step: int
+    metrics: dict[str, float | None]
+    uri: str
+    sha256: str
+    bytes: int
+    download_url: str = Field(description="Presigned; expires.")
+    attempt: int
+    created_at: datetime
+
+
+class CheckpointList(_Document):
+    """The job's durable checkpoints, newest first."""
+
+    data: list[CheckpointDocument]
+
+
 class ArtifactDocument(_Document):
     """A file that the job handed out."""
 
@@ -172,4 +194,20 @@ def artifact_document(artifact: Artifact, store: HandoutStore) -> ArtifactDocume
         facts=artifact.facts,
         attempt=artifact.attempt,
         created_at=artifact.created_at,
+    )
+
+
+def checkpoint_document(checkpoint: Checkpoint, store: HandoutStore) -> CheckpointDocument:
+    """The wire form of a checkpoint."""
+    return CheckpointDocument(
+        id=checkpoint.id,
+        epoch=checkpoint.epoch,
+        step=checkpoint.step,
+        metrics=checkpoint.metrics,
+        uri=checkpoint.uri,
+        sha256=checkpoint.sha256,
+        bytes=checkpoint.num_bytes,
+        download_url=store.presign_get(checkpoint.uri),
+        attempt=checkpoint.attempt,
+        created_at=checkpoint.created_at,
     )

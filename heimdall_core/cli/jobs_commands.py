@@ -1,87 +1,28 @@
-"""``heimdall jobs submit|list|show|watch|logs|cancel``."""
+"""``heimdall jobs submit|export|evaluate|list|show|watch|logs|cancel|checkpoints``."""
 
 import json
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, path_of
 from heimdall_core.cli.following import describe, follow, phase_of
-from heimdall_core.cli.output import console, moment, say, show_json, show_rows
-from heimdall_core.domain.errors import InvalidRequest
+from heimdall_core.cli.jobs_submitting import evaluate, export, submit, tell_result
+from heimdall_core.cli.output import console, moment, say, show_json, show_rows, size
 
-app = typer.Typer(help="Jobs: submit, list, show, watch, logs, cancel.", no_args_is_help=True)
+app = typer.Typer(help="Jobs: submit, export, evaluate, follow, cancel.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-@app.command()
-def submit(
-    dataset: Annotated[str | None, typer.Argument(help="Dataset, as NAME or NAME/VERSION.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the registered model.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="micro, atto, ... large.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
-    file: Annotated[Path | None, typer.Option(help="The whole request as JSON; - reads stdin.")] = None,
-    idempotency_key: str | None = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Submits a training job."""
-    if (dataset is None) == (file is None):
-        raise InvalidRequest("name either a dataset or --file")
-    if file is not None:
-        body = _read_body(file)
-    else:
-        assert dataset is not None
-        body = {"kind": "train", "dataset": _dataset_reference(dataset)}
-    _put(body, "model", name=model, backbone=backbone)
-    _put(body, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    if priority:
-        body["priority"] = priority
-    with connect() as client:
-        job = client.post("/v1/jobs", body, key=idempotency_key)
-        if not as_json:
-            say(f"job [bold]{job['id']}[/] {job['status']}")
-        if watch:
-            job = follow(client, job["id"])
-    if as_json:
-        show_json(job)
-
-
-def _read_body(file: Path) -> Json:
-    try:
-        body = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"cannot read {file}: {error}") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"{file} holds no JSON object")
-    return body
-
-
-def _dataset_reference(text: str) -> Json:
-    name, slash, version = text.partition("/")
-    if slash and not version.isdecimal():
-        raise InvalidRequest(f"{text!r} is not NAME or NAME/VERSION")
-    return {"name": name} | ({"version": int(version)} if slash else {})
-
-
-def _put(body: Json, group: str, **values: object) -> None:
-    """Sets members of a nested object; what is None is left to the service."""
-    given = {name: value for name, value in values.items() if value is not None}
-    if given:
-        body[group] = {**(body.get(group) or {}), **given}
+app.command()(submit)
+app.command()(export)
+app.command()(evaluate)
 
 
 @app.command("list")
 def list_(
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, ...")] = None,
-    kind: Annotated[str | None, typer.Option(help="train or import.")] = None,
+    kind: Annotated[str | None, typer.Option(help="train, export, evaluate or import.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -104,18 +45,69 @@ def _remark(job: Json) -> str:
 
 
 @app.command()
-def show(job_id: str) -> None:
-    """Shows a job as JSON."""
+def show(job_id: str, as_json: JsonOption = False) -> None:
+    """Shows a job: state, specification, attempts, result."""
     with connect() as client:
-        show_json(client.get(path_of("jobs", job_id)))
+        job = client.get(path_of("jobs", job_id))
+    if as_json:
+        show_json(job)
+        return
+    show_rows(("", ""), _facts(job), empty="")
+    if job.get("result"):
+        tell_result(job)
+
+
+def _facts(job: Json) -> list[tuple[str, object]]:
+    error = job.get("error") or {}
+    facts = [
+        ("job", f"{job['id']} ({job['kind']}, {job['priority']} priority, by {job['created_by']})"),
+        ("state", f"{phase_of(job)}  {describe(job)}".rstrip()),
+        ("created", moment(job["created_at"])),
+        ("started", moment(job["started_at"])),
+        ("finished", moment(job["finished_at"])),
+        ("error", f"{error['message']} ({error['code']})" if error else None),
+        ("what to do", error.get("hint")),
+        ("tags", ", ".join(f"{k}={v}" for k, v in job["tags"].items()) or None),
+        *(("attempt", _attempt_line(attempt)) for attempt in job["attempts"]),
+        ("specification", json.dumps(job["spec"])),
+    ]
+    return [(name, value) for name, value in facts if value not in (None, "-")]
+
+
+def _attempt_line(attempt: Json) -> str:
+    error = (attempt.get("error") or {}).get("message")
+    outcome = attempt["outcome"] or "running"
+    began = moment(attempt["started_at"])
+    return f"{attempt['number']} on {attempt['worker']}, {began}: {outcome}" + (
+        f" ({error})" if error else ""
+    )
 
 
 @app.command()
-def watch(job_id: str) -> None:
+def checkpoints(job_id: str, as_json: JsonOption = False) -> None:
+    """Lists a training's durable checkpoints; each can be exported."""
+    with connect() as client:
+        found = client.get(path_of("jobs", job_id, "checkpoints"))["data"]
+    if as_json:
+        show_json(found)
+        return
+    show_rows(
+        ("id", "epochs", "step", "size", "created"),
+        ((c["id"], c["epoch"], c["step"], size(c["bytes"]), moment(c["created_at"])) for c in found),
+        empty="no durable checkpoint",
+    )
+
+
+@app.command()
+def watch(job_id: str, as_json: JsonOption = False) -> None:
     """Follows a job to its end."""
     with connect() as client:
-        follow(client, job_id)
-        say("succeeded")
+        job = follow(client, job_id, quiet=as_json)
+    if as_json:
+        show_json(job)
+        return
+    say("succeeded")
+    tell_result(job)
 
 
 @app.command()
@@ -138,8 +130,11 @@ def _log_texts(client: ApiClient, job_id: str, attempt: int | None) -> list[str]
 
 
 @app.command()
-def cancel(job_id: str) -> None:
+def cancel(job_id: str, as_json: JsonOption = False) -> None:
     """Asks a job to end."""
     with connect() as client:
         job = client.post(path_of("jobs", job_id) + ":cancel")
+    if as_json:
+        show_json(job)
+        return
     say(f"job {job['id']} {'is being cancelled' if job['status'] == 'running' else job['status']}")

@@ -10,8 +10,10 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from heimdall_core.domain.job import Priority
+from heimdall_core.domain.manifest import Split
 
 Name = Annotated[str, MinLen(1), MaxLen(100)]
+Id = Annotated[str, MinLen(1), MaxLen(64)]
 Backbone = Literal["micro", "atto", "femto", "pico", "nano", "tiny", "small", "base", "large"]
 BACKBONES: tuple[Backbone, ...] = (
     "micro",
@@ -153,19 +155,78 @@ class TrainJobSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """A registered model version."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    name: Name
+    version: Annotated[int, Ge(1)] | None = None
+    """Default: the champion at the time of the request, else the newest; written into the accepted spec."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSource:
+    """Whose weights to export: exactly one of the three."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    job_id: Id | None = None
+    """A succeeded training: its best epoch."""
+    checkpoint_id: Id | None = None
+    """A durable checkpoint of a training, whatever became of the job."""
+    model: ModelRef | None = None
+    """A registered model version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJobSpec:
+    """A request to evaluate, export and verify trained weights again, e.g. with another opset.
+
+    Calibration and metrics are those of the dataset version that the weights were trained on.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    kind: Literal["export"]
+    source: ExportSource
+    outputs: Annotated[tuple[ExportOutput, ...], MinLen(1), MaxLen(8)] = (ExportOutput(),)
+    register: RegisterSpec = field(default_factory=lambda: RegisterSpec(enabled=False))
+    """Registering makes the next version of the model that the weights belong to; default: it does not."""
+    limits: LimitsSpec = field(default_factory=LimitsSpec)
+    priority: Priority = Priority.NORMAL
+    tags: Tags = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateJobSpec:
+    """A request to evaluate a registered model version, as it is served, on a split of a dataset version."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    kind: Literal["evaluate"]
+    model: ModelRef
+    dataset: DatasetRef
+    split: Split = "test"
+    limits: LimitsSpec = field(default_factory=LimitsSpec)
+    priority: Priority = Priority.NORMAL
+    tags: Tags = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJobSpec:
     """A request to read, validate and catalogue the files of a completed upload."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     kind: Literal["import"]
-    upload_id: Annotated[str, MinLen(1), MaxLen(64)]
+    upload_id: Id
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
 
 
-JobSpec = TrainJobSpec | ImportJobSpec
+JobSpec = TrainJobSpec | ExportJobSpec | EvaluateJobSpec | ImportJobSpec
 
 
 def spec_to_dict(spec: JobSpec) -> dict[str, object]:

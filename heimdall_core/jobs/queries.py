@@ -106,9 +106,12 @@ def job_document(session: Session, job: Job) -> dict[str, Any]:
     }
 
 
+PARTS = ("events", "metrics", "logs", "artifacts", "checkpoints", "attempts")
+
+
 def _links(job: Job) -> dict[str, str]:
     here = f"/v1/jobs/{job.id}"
-    return {"self": here} | {part: f"{here}/{part}" for part in ("events", "metrics", "logs", "artifacts")}
+    return {"self": here} | {part: f"{here}/{part}" for part in PARTS}
 
 
 def _queue_facts(session: Session, job: Job) -> dict[str, Any] | None:
@@ -201,13 +204,21 @@ def list_artifacts(session: Session, job_id: str) -> list[Artifact]:
     return list(session.scalars(statement))
 
 
+def list_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
+    """The durable checkpoints of every attempt, the one that got furthest first."""
+    return list(session.scalars(_checkpoints(job_id)))
+
+
 def newest_checkpoint(session: Session, job_id: str) -> Checkpoint | None:
     """The durable checkpoint that got furthest."""
-    return session.scalar(
+    return session.scalar(_checkpoints(job_id).limit(1))
+
+
+def _checkpoints(job_id: str) -> Select[Checkpoint]:
+    return (
         select(Checkpoint)
         .where(Checkpoint.job_id == job_id)
         .order_by(Checkpoint.step.desc(), Checkpoint.created_at.desc())
-        .limit(1)
     )
 
 

@@ -1,10 +1,10 @@
 """What a spec may not ask for: names that no path can hold, and what this version does not build yet."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest, NotSupportedYet
-from heimdall_core.domain.spec import JobSpec, LimitsSpec, TrainJobSpec
+from heimdall_core.domain.spec import ExportJobSpec, ExportOutput, JobSpec, LimitsSpec, TrainJobSpec
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -30,7 +30,11 @@ def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
     yield from _limits(spec.limits)
     if isinstance(spec, TrainJobSpec):
         yield from _training(spec)
-        yield from _export(spec)
+        yield from _outputs(spec.export.outputs, "/export/outputs")
+        if spec.register.enabled and not spec.export.enabled:
+            yield "/register/enabled", "only an exported model can be registered: set false, or export"
+    if isinstance(spec, ExportJobSpec):
+        yield from _outputs(spec.outputs, "/outputs")
 
 
 def _limits(limits: LimitsSpec) -> Iterator[tuple[str, str]]:
@@ -53,13 +57,11 @@ def _training(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
         yield "/init_from", "leave it null"
 
 
-def _export(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
-    if len(spec.export.outputs) > 1:
-        yield "/export/outputs", "ask for one output"
-    for index, output in enumerate(spec.export.outputs):
+def _outputs(outputs: Sequence[ExportOutput], pointer: str) -> Iterator[tuple[str, str]]:
+    if len(outputs) > 1:
+        yield pointer, "ask for one output"
+    for index, output in enumerate(outputs):
         if output.precision != "fp32":
-            yield f"/export/outputs/{index}/precision", "use fp32"
+            yield f"{pointer}/{index}/precision", "use fp32"
         if output.include_frontend:
-            yield f"/export/outputs/{index}/include_frontend", "use false: the model takes features"
-    if spec.register.enabled and not spec.export.enabled:
-        yield "/register/enabled", "only an exported model can be registered: set false, or export"
+            yield f"{pointer}/{index}/include_frontend", "use false: the model takes features"

@@ -26,9 +26,9 @@ def publish_model(
 
     Args:
         session: the transaction in which the job succeeds.
-        job: the training job; its spec names the dataset version.
+        job: the training, or the export of its weights.
         name: the model, made if it is new.
-        result: what the trainer reported: ``metrics``, ``onnx``, ``mlflow_run_id``,
+        result: what the trainer reported: ``metrics``, ``onnx``, ``mlflow_run_id``, ``dataset``,
             ``dataset_digest``, and facts.
         promote: ``never``, or ``if_better``: see ``is_better``.
     """
@@ -75,7 +75,7 @@ def _champion(session: Session, model: Model) -> ModelVersion | None:
 
 
 def _version_row(job: Job, name: str, version: int, result: Mapping[str, Any]) -> ModelVersion:
-    onnx, dataset = result["onnx"], job.spec["dataset"]
+    onnx, dataset = result["onnx"], result["dataset"]
     return ModelVersion(
         name=name,
         version=version,

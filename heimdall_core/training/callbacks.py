@@ -83,6 +83,10 @@ class BestWeights(Callback):
         """Counted from 1; 0 before the first validation."""
         self.weights: dict[str, Tensor] = {}
 
+    def take(self, weights: dict[str, Tensor], *, epoch: int) -> None:
+        """Weights that were trained elsewhere are the best there are."""
+        self.weights, self.epoch = weights, epoch
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Copies the weights where they are better."""
         val_loss = float(trainer.callback_metrics["val_loss"])

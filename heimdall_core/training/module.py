@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - Lightning fixes the parameters of its hooks
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -71,6 +72,10 @@ class LocalizationLightningModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Makes the step's random numbers a function of the seed and the step."""
         torch.manual_seed(step_seed(self._training.seed, self.current_epoch, batch_idx))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes which network the weights are of."""
+        checkpoint["construction"] = asdict(self.construction)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""

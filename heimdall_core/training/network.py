@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.spec import Backbone, ModelSpec
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.networks.localization import Covariance
 from heimdall_core.training.checkpoints import load_checkpoint
 
 _SMALLEST_SCALE_KM = 0.01
+_NET_PREFIX = "net."
+"""Of the network's weights in the state of the module that trains it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +74,53 @@ def save_weights(path: Path, net: LocalizationNet, construction: Construction, *
     part.replace(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedWeights:
+    """The network's weights of a file: a ``best.ckpt``, or a durable checkpoint."""
+
+    weights: dict[str, Tensor]
+    construction: Construction
+    epoch: int
+    """Counted from 1."""
+
+    def require_fit(self, wanted: Construction, name: str) -> None:
+        """Raises DataError unless the weights belong to a network of the same construction."""
+        found, expected = asdict(self.construction), asdict(wanted)
+        if differing := [key for key in expected if found[key] != expected[key]]:
+            raise DataError(
+                f"{name} belongs to another network or dataset: "
+                + ", ".join(f"{key} is {found[key]}, not {expected[key]}" for key in differing),
+                code="checkpoint_of_other_network",
+                hint="Use the dataset version and the model settings that it was trained with.",
+            )
+
+
+def read_weights(path: Path) -> SavedWeights:
+    """The weights that ``save_weights`` or a training's checkpoint holds.
+
+    Raises:
+        DataError: the file is damaged or something else.
+    """
+    content = load_checkpoint(path)
+    stated = content.get("construction")
+    if not isinstance(stated, dict):
+        raise DataError(f"{path.name} does not say which network it is of", code="checkpoint_unreadable")
+    is_training_state = "loops" in content
+    prefix = _NET_PREFIX if is_training_state else ""
+    return SavedWeights(
+        weights={k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)},
+        construction=Construction(**{**stated, "origin": tuple(stated["origin"])}),
+        epoch=int(content["epoch"]) + 1 if is_training_state else int(content["facts"]["epoch"]),
+    )
+
+
 def load_network(path: Path) -> LocalizationNet:
     """The network that ``save_weights`` wrote, calibration included.
 
     Raises:
         DataError: the file is damaged or something else.
     """
-    content = load_checkpoint(path)
-    construction = {**content["construction"], "origin": tuple(content["construction"]["origin"])}
-    net = Construction(**construction).build()
-    net.load_state_dict(content["state_dict"])
+    saved = read_weights(path)
+    net = saved.construction.build()
+    net.load_state_dict(saved.weights)
     return net.eval()

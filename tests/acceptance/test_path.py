@@ -126,3 +126,44 @@ def test_a_second_job_reuses_the_features(service: Any, trained: dict[str, Any])
     job = service.finished(service.train(epochs=1, seed=5)["id"])
     ready = next(e for e in service.events(job["id"]) if e["event"] == "features_ready")
     assert ready["data"]["cached"] is True
+
+
+def test_a_model_version_is_exported_again_with_another_opset(service: Any, trained: dict[str, Any]) -> None:
+    model = trained["result"]["model"]
+    job = service.finished(
+        service.post("/v1/jobs", {"kind": "export", "source": {"model": model}, "outputs": [{"opset": 17}]})[
+            "id"
+        ]
+    )
+    assert job["result"]["metrics"] == trained["result"]["metrics"]
+    assert job["result"]["model"] is None, "it was not asked to register"
+    assert job["parent_job_id"] == trained["id"]
+    artifacts = {a["name"]: a for a in service.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}
+    assert artifacts["model.onnx"]["facts"]["opset"] == 17
+    content = httpx.get(artifacts["model.onnx"]["download_url"]).content
+    assert hashlib.sha256(content).hexdigest() == artifacts["model.onnx"]["sha256"]
+
+
+def test_a_durable_checkpoint_becomes_the_next_version_if_asked(
+    service: Any, trained: dict[str, Any]
+) -> None:
+    checkpoint = service.get(f"/v1/jobs/{trained['id']}/checkpoints")["data"][0]
+    body = {
+        "kind": "export",
+        "source": {"checkpoint_id": checkpoint["id"]},
+        "register": {"enabled": True, "promote": "never"},
+    }
+    job = service.finished(service.post("/v1/jobs", body)["id"])
+    model = trained["result"]["model"]
+    assert job["result"]["model"] == {"name": model["name"], "version": model["version"] + 1}
+    assert service.get(f"/v1/models/{model['name']}")["champion_version"] == model["version"]
+
+
+def test_the_served_model_is_evaluated_on_a_split(service: Any, trained: dict[str, Any]) -> None:
+    body = {"kind": "evaluate", "model": trained["result"]["model"], "dataset": {"name": "tiny"}}
+    job = service.finished(service.post("/v1/jobs", body)["id"])
+    metrics = trained["result"]["metrics"]
+    assert job["result"]["metrics"]["median_error_m"] == pytest.approx(metrics["median_error_m"], rel=1e-3)
+    assert job["result"]["sessions_trained_on"] == 0
+    names = {a["name"] for a in service.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}
+    assert {"report.json", "map.png", "error_cdf.png", "calibration.png"} <= names

@@ -17,12 +17,14 @@ from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import JobStopped
 from heimdall_core.domain.spec import (
     DatasetRef,
+    ExportOutput,
     ExportSpec,
     ModelSpec,
     ResourcesSpec,
     TrainingSpec,
     TrainJobSpec,
 )
+from heimdall_core.model_evaluation import ModelEvaluation
 from heimdall_core.pipeline import TrainingPipeline
 from heimdall_core.prediction import predict_sessions
 from heimdall_core.recordings.reading import InputFile, read_sessions
@@ -220,3 +222,136 @@ def test_a_job_without_export_has_metrics_and_no_model(
     assert result["onnx"] is None
     assert np.isfinite(result["metrics"]["median_error_m"])
     assert "model.onnx" not in {a.name for a in reporter.artifacts}
+
+
+def test_exporting_the_best_weights_again_repeats_the_evaluation_with_the_outputs_asked_for(
+    finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any
+) -> None:
+    _, result, workspace = finished
+    spec = replace(SPEC, export=ExportSpec(outputs=(ExportOutput(opset=17),)))
+    pipeline = make_pipeline(reporter, spec=spec, output_uri="s3://models/jobs/job_7/a1")
+    again = pipeline.run_export_only(workspace / "best.ckpt")
+    assert again["metrics"] == result["metrics"]
+    assert again["calibration_scale"] == result["calibration_scale"]
+    assert again["best_epoch"] == result["best_epoch"]
+    assert again["onnx_parity"]["mean_difference"] < 1e-5
+    assert [a.metadata["opset"] for a in reporter.artifacts if a.name == "model.onnx"] == [17]
+    assert JobPhase.TRAINING not in reporter.phases
+
+
+def test_a_durable_checkpoint_of_an_unfinished_training_can_be_exported(
+    make_pipeline: Callable[..., TrainingPipeline], make_reporter: Any, tiny_dataset: Any, tmp_path: Path
+) -> None:
+    stopped, reporter = make_reporter(stop_at_step=4), make_reporter()
+    with pytest.raises(JobStopped):
+        make_pipeline(stopped, output_uri="s3://models/jobs/job_8/a1").run()
+    FolderStore(tiny_dataset[0]).get_file(stopped.checkpoints[-1].object.uri, tmp_path / "durable.ckpt")
+    result = make_pipeline(reporter, output_uri="s3://models/jobs/job_9/a1").run_export_only(
+        tmp_path / "durable.ckpt"
+    )
+    assert result["onnx"]["sha256"]
+    assert np.isfinite(result["metrics"]["median_error_m"])
+
+
+def test_weights_of_another_network_are_refused_with_what_differs(
+    finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any
+) -> None:
+    spec = replace(SPEC, model=ModelSpec(backbone="micro", covariance="diagonal"))
+    pipeline = make_pipeline(reporter, spec=spec, output_uri="s3://models/jobs/job_10/a1")
+    with pytest.raises(DataError, match="covariance is full, not diagonal") as raised:
+        pipeline.run_export_only(finished[2] / "best.ckpt")
+    assert raised.value.stable_code == "checkpoint_of_other_network"
+    assert not reporter.artifacts
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_by_name(
+    make_pipeline: Callable[..., TrainingPipeline], reporter: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DataError, match=r"holiday\.jpg is not a readable checkpoint"):
+        make_pipeline(reporter, output_uri="s3://models/jobs/job_11/a1").run_export_only(path)
+
+
+def evaluate_as_served(
+    finished: Any, tiny_dataset: Any, reporter: Any, tmp_path: Path, **changes: Any
+) -> Any:
+    root, manifest = tiny_dataset
+    values: dict[str, Any] = {
+        "onnx_path": finished[2] / "model.onnx",
+        "manifest": manifest,
+        "split": "test",
+        "trained_on": manifest,
+        "store": FolderStore(root),
+        "reporter": reporter,
+        "output_uri": "s3://models/jobs/job_20/a1",
+        "workspace": tmp_path,
+        "cache_dir": tmp_path / "cache",
+    }
+    return ModelEvaluation(**{**values, **changes}).run()
+
+
+def test_the_served_model_evaluates_as_it_did_after_training(
+    finished: Any, tiny_dataset: Any, reporter: Any, tmp_path: Path
+) -> None:
+    result = evaluate_as_served(finished, tiny_dataset, reporter, tmp_path)
+    assert result["metrics"] == pytest.approx(finished[1]["metrics"], rel=1e-3)
+    assert result["baselines"].keys() == finished[1]["baselines"].keys()
+    assert result["sessions_trained_on"] == 0
+    assert {a.name for a in reporter.artifacts} == {
+        "report.json",
+        "map.png",
+        "error_cdf.png",
+        "calibration.png",
+    }
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_the_dataset_may_list_its_receivers_in_another_order_from_another_origin(
+    finished: Any, tiny_dataset: Any, reporter: Any, tmp_path: Path
+) -> None:
+    manifest = tiny_dataset[1]
+    other = replace(
+        manifest, receivers=manifest.receivers[::-1], origin_latitude=45.5, origin_longitude=7.0, name="other"
+    )
+    result = evaluate_as_served(finished, tiny_dataset, reporter, tmp_path, manifest=other)
+    for name in ("mean_error_m", "nll_per_m2", "coverage_68"):
+        assert result["metrics"][name] == pytest.approx(finished[1]["metrics"][name], rel=1e-3)
+
+
+def test_evaluating_on_sessions_that_were_trained_on_is_said(
+    finished: Any, tiny_dataset: Any, reporter: Any, tmp_path: Path
+) -> None:
+    result = evaluate_as_served(finished, tiny_dataset, reporter, tmp_path, split="train")
+    assert result["sessions_trained_on"] == 18
+    assert reporter.events_named("evaluated_on_training_data")[0]["count"] == 18
+
+
+def test_a_receiver_that_the_model_does_not_know_is_left_out(
+    finished: Any, tiny_dataset: Any, reporter: Any, tmp_path: Path
+) -> None:
+    manifest = tiny_dataset[1]
+    stranger = replace(manifest.receivers[0], name="stranger")
+    only = manifest.of_split("test")[0]
+    deaf = replace(only, recordings=(replace(only.recordings[0], receiver="stranger"),))
+    sessions = tuple(deaf if s.id == only.id else s for s in manifest.sessions)
+    other = replace(manifest, receivers=(*manifest.receivers, stranger), sessions=sessions)
+    result = evaluate_as_served(finished, tiny_dataset, reporter, tmp_path, manifest=other)
+    assert result["sessions_left_out"] == 1
+    assert result["report"]["num_sessions"] == 5
+
+
+def test_a_dataset_of_other_receivers_altogether_is_refused(
+    finished: Any, tiny_dataset: Any, reporter: Any, tmp_path: Path
+) -> None:
+    manifest = tiny_dataset[1]
+    renamed = {r.name: f"other {r.name}" for r in manifest.receivers}
+    sessions = tuple(
+        replace(s, recordings=tuple(replace(r, receiver=renamed[r.receiver]) for r in s.recordings))
+        for s in manifest.sessions
+    )
+    receivers = tuple(replace(r, name=renamed[r.name]) for r in manifest.receivers)
+    other = replace(manifest, receivers=receivers, sessions=sessions)
+    with pytest.raises(DataError) as raised:
+        evaluate_as_served(finished, tiny_dataset, reporter, tmp_path, manifest=other)
+    assert raised.value.stable_code == "no_common_receiver"

@@ -39,6 +39,7 @@ def publish(client):
             result = {
                 "metrics": {"median_error_m": error_m, "ence": math.nan},
                 "onnx": {"uri": "s3://heimdall-models/x.onnx", "sha256": "1" * 64, "bytes": 7},
+                "dataset": {"name": dataset, "version": 1},
                 "mlflow_run_id": "run",
                 "parity": 1e-6,
             }
@@ -75,7 +76,7 @@ def test_a_version_is_served_with_its_file_and_its_facts(client, publish):
     assert version["aliases"] == ["champion"]
     assert version["metrics"] == {"median_error_m": 1000.0, "ence": None}
     assert version["dataset"] == {"name": "northwest", "version": 1, "digest": "digest of northwest"}
-    assert version["facts"] == {"parity": 1e-6}
+    assert version["facts"]["parity"] == 1e-6
     assert version["onnx"]["bytes"] == 7
     assert "X-Amz-Signature" in version["onnx"]["download_url"]
     (listed,) = client.get("/v1/models/localization/versions").json()["data"]

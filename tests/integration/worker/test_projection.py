@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)
 RESULT = {
     "metrics": {"median_error_m": 20_000.0},
+    "dataset": {"name": "north", "version": 1},
     "onnx": {"uri": "s3://heimdall-models/jobs/j/a1/model.onnx", "sha256": "a" * 64, "bytes": 7},
     "mlflow_run_id": None,
     "dataset_digest": "d" * 64,

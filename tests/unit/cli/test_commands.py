@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from heimdall_core.cli import main
-from heimdall_core.cli.jobs_commands import _dataset_reference
+from heimdall_core.cli.jobs_submitting import _version_reference
 from heimdall_core.domain.errors import InvalidRequest
 
 
@@ -78,12 +78,12 @@ def test_status_as_json(monkeypatch, capsys):
 @pytest.mark.parametrize("text", ["northwest/", "northwest/x", "northwest/-1"])
 def test_a_dataset_version_must_be_a_number(text):
     with pytest.raises(InvalidRequest, match="is not NAME or NAME/VERSION"):
-        _dataset_reference(text)
+        _version_reference(text)
 
 
 def test_a_dataset_is_named_with_or_without_its_version():
-    assert _dataset_reference("northwest") == {"name": "northwest"}
-    assert _dataset_reference("northwest/3") == {"name": "northwest", "version": 3}
+    assert _version_reference("northwest") == {"name": "northwest"}
+    assert _version_reference("northwest/3") == {"name": "northwest", "version": 3}
 
 
 def test_simulate_writes_archives(monkeypatch, capsys, tmp_path):

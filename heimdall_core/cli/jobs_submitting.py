@@ -1,0 +1,149 @@
+"""``heimdall jobs submit|export|evaluate``: requests for jobs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heimdall_core.cli.client import Json, connect
+from heimdall_core.cli.following import follow
+from heimdall_core.cli.output import metres, say, show_json, size
+from heimdall_core.domain.errors import InvalidRequest
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
+KeyOption = Annotated[
+    str | None, typer.Option(help="Of the request: the same key never queues a second job.")
+]
+
+
+def submit(
+    dataset: Annotated[str | None, typer.Argument(help="Dataset, as NAME or NAME/VERSION.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the registered model.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="micro, atto, ... large.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    file: Annotated[Path | None, typer.Option(help="The whole request as JSON; - reads stdin.")] = None,
+    idempotency_key: KeyOption = None,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Submits a training job."""
+    if (dataset is None) == (file is None):
+        raise InvalidRequest("name either a dataset or --file")
+    if file is not None:
+        body = _read_body(file)
+    else:
+        assert dataset is not None
+        body = {"kind": "train", "dataset": _version_reference(dataset)}
+    _put(body, "model", name=model, backbone=backbone)
+    _put(body, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    if priority:
+        body["priority"] = priority
+    _submit(body, idempotency_key, watch=watch, as_json=as_json)
+
+
+def export(
+    source: Annotated[str, typer.Argument(help="MODEL, MODEL/VERSION, or the id of a job or checkpoint.")],
+    opset: Annotated[int | None, typer.Option(min=17, max=23, show_default="18")] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Make it the next version of its model.")
+    ] = False,
+    promote: Annotated[str | None, typer.Option(help="With --register: never or if_better.")] = None,
+    idempotency_key: KeyOption = None,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Exports trained weights to ONNX again, evaluated and verified anew."""
+    body: Json = {"kind": "export", "source": _export_source(source)}
+    if opset is not None:
+        body["outputs"] = [{"opset": opset}]
+    if promote and not register:
+        raise InvalidRequest("--promote needs --register")
+    if register:
+        _put(body, "register", enabled=True, promote=promote)
+    _submit(body, idempotency_key, watch=watch, as_json=as_json)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="MODEL or MODEL/VERSION.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset, as NAME or NAME/VERSION.")],
+    split: Annotated[str | None, typer.Option(help="train, val or test.", show_default="test")] = None,
+    idempotency_key: KeyOption = None,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluates a registered model, as it is served, on a dataset version."""
+    body: Json = {
+        "kind": "evaluate",
+        "model": _version_reference(model),
+        "dataset": _version_reference(dataset),
+    }
+    if split is not None:
+        body["split"] = split
+    _submit(body, idempotency_key, watch=watch, as_json=as_json)
+
+
+def _submit(body: Json, key: str | None, *, watch: bool, as_json: bool) -> None:
+    with connect() as client:
+        job = client.post("/v1/jobs", body, key=key)
+        if not as_json:
+            say(f"job [bold]{job['id']}[/] {job['status']}")
+        if watch:
+            job = follow(client, job["id"], quiet=as_json)
+    if as_json:
+        show_json(job)
+    elif watch:
+        tell_result(job)
+
+
+def _export_source(text: str) -> Json:
+    if text.startswith("job_"):
+        return {"job_id": text}
+    if text.startswith("ckpt_"):
+        return {"checkpoint_id": text}
+    return {"model": _version_reference(text)}
+
+
+def _read_body(file: Path) -> Json:
+    try:
+        body = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"cannot read {file}: {error}") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"{file} holds no JSON object")
+    return body
+
+
+def _version_reference(text: str) -> Json:
+    name, slash, version = text.partition("/")
+    if slash and not version.isdecimal():
+        raise InvalidRequest(f"{text!r} is not NAME or NAME/VERSION")
+    return {"name": name} | ({"version": int(version)} if slash else {})
+
+
+def _put(body: Json, group: str, **values: object) -> None:
+    """Sets members of a nested object; what is None is left to the service."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if given:
+        body[group] = {**(body.get(group) or {}), **given}
+
+
+def tell_result(job: Json) -> None:
+    """The outcome of a followed job in a few lines."""
+    result = job.get("result") or {}
+    if metrics := result.get("metrics"):
+        others = {name: m.get("median_error_m") for name, m in (result.get("baselines") or {}).items()}
+        beside = ", ".join(f"{name} {metres(error)}" for name, error in others.items())
+        median, mean = metres(metrics.get("median_error_m")), metres(metrics.get("mean_error_m"))
+        say(f"  median error {median}, mean {mean}")
+        say(f"  [dim]medians of the baselines: {beside}[/]")
+    if onnx := result.get("onnx"):
+        say(f"  ONNX {size(onnx['bytes'])}, sha256 {onnx['sha256']}")
+    if model := result.get("model"):
+        say(f"  registered as [bold]{model['name']}/{model['version']}[/]")

@@ -1,0 +1,221 @@
+"""What a spec refers to, found when the job is accepted: the worker needs no further question."""
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from heimdall_core.database.catalogue_tables import DatasetVersion, Model, ModelVersion, Upload
+from heimdall_core.database.job_tables import Artifact, Checkpoint, Job
+from heimdall_core.domain.errors import Conflict, FieldProblem, InvalidRequest, NotFound
+from heimdall_core.domain.spec import (
+    DatasetRef,
+    EvaluateJobSpec,
+    ExportJobSpec,
+    ExportSource,
+    ImportJobSpec,
+    JobSpec,
+    ModelRef,
+    TrainJobSpec,
+)
+
+BEST_WEIGHTS = "best.ckpt"
+"""The artifact of a training that holds its calibrated best epoch."""
+
+Inputs = dict[str, Any]
+
+
+def resolve(session: Session, spec: JobSpec, *, owner: str | None) -> tuple[JobSpec, Inputs]:
+    """The spec with its versions filled in, and what the worker needs.
+
+    Args:
+        session: the transaction in which the job is queued.
+        spec: as requested.
+        owner: whose jobs and uploads may be referred to; None: everybody's.
+
+    Raises:
+        NotFound: what the spec refers to does not exist; the pointer says which.
+        Conflict: it exists but cannot serve, e.g. a training that has not succeeded.
+        InvalidRequest: an export does not name exactly one source.
+    """
+    match spec:
+        case TrainJobSpec():
+            dataset, inputs = _resolve_dataset(session, spec.dataset)
+            return replace(spec, dataset=dataset), inputs
+        case ExportJobSpec():
+            return _resolve_export(session, spec, owner)
+        case EvaluateJobSpec():
+            return _resolve_evaluation(session, spec)
+        case ImportJobSpec():
+            return spec, _resolve_import(session, spec, owner)
+
+
+def _resolve_dataset(session: Session, wanted: DatasetRef) -> tuple[DatasetRef, Inputs]:
+    row = _find_dataset(session, wanted)
+    inputs = {
+        "manifest_uri": row.manifest_uri,
+        "manifest_sha256": row.manifest_sha256,
+        "dataset_digest": row.digest,
+    }
+    return replace(wanted, version=row.version), inputs
+
+
+def _find_dataset(session: Session, wanted: DatasetRef) -> DatasetVersion:
+    name, version = wanted.name, wanted.version
+    newest = session.scalar(select(func.max(DatasetVersion.version)).where(DatasetVersion.name == name))
+    if newest is None:
+        raise _missing(
+            "/dataset/name", f"no dataset {name!r}", "GET /v1/datasets lists them", "dataset_not_found"
+        )
+    dataset = session.get(DatasetVersion, (name, version or newest))
+    if dataset is None:
+        raise _missing(
+            "/dataset/version",
+            f"dataset {name!r} has no version {version}",
+            f"its newest version is {newest}",
+            "dataset_version_not_found",
+        )
+    return dataset
+
+
+def _resolve_export(session: Session, spec: ExportJobSpec, owner: str | None) -> tuple[ExportJobSpec, Inputs]:
+    source = spec.source
+    _require_one_source(source)
+    if source.job_id is not None:
+        origin = _find_job(session, source.job_id, owner, "/source/job_id")
+        return spec, _inputs_of(session, origin, "/source/job_id")
+    if source.checkpoint_id is not None:
+        return spec, _inputs_of_checkpoint(session, source.checkpoint_id, owner)
+    assert source.model is not None
+    version = _find_model_version(session, source.model, "/source/model")
+    model = replace(source.model, version=version.version)
+    return replace(spec, source=replace(source, model=model)), _inputs_of(
+        session, _job_of(session, version), "/source/model"
+    )
+
+
+def _require_one_source(source: ExportSource) -> None:
+    given = [s for s in (source.job_id, source.checkpoint_id, source.model) if s is not None]
+    if len(given) != 1:
+        detail = "give exactly one of job_id, checkpoint_id and model"
+        problem = FieldProblem(pointer="/source", detail=detail)
+        raise InvalidRequest("an export has one source", problems=(problem,), hint=detail)
+
+
+def _inputs_of(session: Session, origin: Job, pointer: str) -> Inputs:
+    """What an export of a job's published weights needs; that of an export's are those it exported."""
+    if origin.kind == "export" and origin.status == "succeeded":
+        return origin.inputs
+    if origin.kind != "train" or origin.status != "succeeded":
+        raise _unusable(
+            pointer,
+            f"job {origin.id} is a {origin.kind} job that is {origin.status}; it has no weights to export",
+            f"use a training that succeeded, or one of GET /v1/jobs/{origin.id}/checkpoints as checkpoint_id",
+        )
+    weights = session.scalar(
+        select(Artifact).where(Artifact.job_id == origin.id, Artifact.name == BEST_WEIGHTS)
+    )
+    if weights is None:
+        raise _unusable(pointer, f"job {origin.id} kept no {BEST_WEIGHTS}", "train again")
+    return _export_inputs(origin, weights)
+
+
+def _inputs_of_checkpoint(session: Session, checkpoint_id: str, owner: str | None) -> Inputs:
+    pointer = "/source/checkpoint_id"
+    checkpoint = session.get(Checkpoint, checkpoint_id)
+    origin = None if checkpoint is None else session.get(Job, checkpoint.job_id)
+    if checkpoint is None or origin is None or (owner is not None and origin.owner != owner):
+        raise _missing(
+            pointer,
+            f"no checkpoint {checkpoint_id!r}",
+            "GET /v1/jobs/{id}/checkpoints lists those of a job",
+            "checkpoint_not_found",
+        )
+    if origin.kind != "train":
+        raise _unusable(pointer, f"the checkpoint is of a job of kind {origin.kind}", "use a training's")
+    return _export_inputs(origin, checkpoint)
+
+
+def _export_inputs(origin: Job, weights: Artifact | Checkpoint) -> Inputs:
+    dataset = {key: origin.inputs[key] for key in ("manifest_uri", "manifest_sha256", "dataset_digest")}
+    return {
+        **dataset,
+        "train_job_id": origin.id,
+        "train_spec": origin.spec,
+        "weights": {"uri": weights.uri, "sha256": weights.sha256, "num_bytes": weights.num_bytes},
+    }
+
+
+def _resolve_evaluation(session: Session, spec: EvaluateJobSpec) -> tuple[EvaluateJobSpec, Inputs]:
+    version = _find_model_version(session, spec.model, "/model")
+    dataset, inputs = _resolve_dataset(session, spec.dataset)
+    resolved = replace(spec, model=replace(spec.model, version=version.version), dataset=dataset)
+    onnx = {"uri": version.onnx_uri, "sha256": version.onnx_sha256, "num_bytes": version.onnx_num_bytes}
+    trained_on = _job_of(session, version).inputs
+    return resolved, {
+        **inputs,
+        "onnx": onnx,
+        "trained_on": {key: trained_on[key] for key in ("manifest_uri", "manifest_sha256")},
+    }
+
+
+def _find_model_version(session: Session, wanted: ModelRef, pointer: str) -> ModelVersion:
+    model = session.get(Model, wanted.name)
+    if model is None:
+        raise _missing(
+            f"{pointer}/name", f"no model {wanted.name!r}", "GET /v1/models lists them", "model_not_found"
+        )
+    version = wanted.version or model.champion_version or _newest_version(session, model.name)
+    row = session.get(ModelVersion, (model.name, version))
+    if row is None:
+        raise _missing(
+            f"{pointer}/version",
+            f"model {model.name!r} has no version {version}",
+            f"GET /v1/models/{model.name}/versions lists them",
+            "model_version_not_found",
+        )
+    return row
+
+
+def _newest_version(session: Session, name: str) -> int | None:
+    return session.scalar(select(func.max(ModelVersion.version)).where(ModelVersion.name == name))
+
+
+def _job_of(session: Session, version: ModelVersion) -> Job:
+    job = session.get(Job, version.job_id)
+    assert job is not None, "a foreign key says so"
+    return job
+
+
+def _find_job(session: Session, job_id: str, owner: str | None, pointer: str) -> Job:
+    job = session.get(Job, job_id)
+    if job is None or (owner is not None and job.owner != owner):
+        raise _missing(pointer, f"no job {job_id!r}", "GET /v1/jobs lists yours", "job_not_found")
+    return job
+
+
+def _resolve_import(session: Session, spec: ImportJobSpec, owner: str | None) -> Inputs:
+    upload = session.get(Upload, spec.upload_id)
+    if upload is None or (owner is not None and upload.owner != owner):
+        raise _missing(
+            "/upload_id", f"no upload {spec.upload_id!r}", "POST /v1/uploads makes one", "upload_not_found"
+        )
+    if upload.completed_at is None:
+        raise Conflict(
+            f"upload {upload.id} is not complete",
+            code="upload_not_complete",
+            hint=f"PUT its files, then POST /v1/uploads/{upload.id}:complete",
+        )
+    return {"upload_id": upload.id, "files": upload.files, "options": upload.options}
+
+
+def _missing(pointer: str, message: str, remedy: str, code: str) -> NotFound:
+    return NotFound(
+        message, hint=remedy, code=code, problems=(FieldProblem(pointer=pointer, detail=message),)
+    )
+
+
+def _unusable(pointer: str, message: str, remedy: str) -> Conflict:
+    problem = FieldProblem(pointer=pointer, detail=message)
+    return Conflict(message, code="source_unusable", hint=remedy, problems=(problem,))
