@@ -103,6 +103,7 @@ def test_a_transaction_that_fails_registers_nothing(client, publish):
         result = {
             "metrics": {"median_error_m": 1.0},
             "onnx": {"uri": "s3://b/x.onnx", "sha256": "1" * 64, "bytes": 7},
+            "dataset": {"name": "northwest", "version": 1},
         }
         publish_model(session, job=job, name="localization", result=result, promote="if_better")
         session.rollback()

@@ -46,7 +46,7 @@ def test_job_bodies_forbid_unknown_fields_and_show_defaults(document):
 
 def test_submitting_has_examples(document):
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
-    assert set(body["examples"]) == {"train", "import"}
+    assert set(body["examples"]) == {"train", "export", "evaluate", "import"}
 
 
 def test_every_reference_resolves(document):
