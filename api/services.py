@@ -19,6 +19,10 @@ class HandoutStore(ObjectStore, Protocol):
         """A URL to PUT the object."""
         ...
 
+    def list_sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each object whose URI begins with ``prefix``, by URI."""
+        ...
+
     def ping(self) -> None:
         """Raises StorageUnavailable unless the store answers."""
         ...

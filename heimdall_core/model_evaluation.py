@@ -15,7 +15,8 @@ from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.manifest import Manifest, ManifestReceiver, ManifestSession, Split
 from heimdall_core.domain.ports import JobStopped, ObjectStore, Reporter
-from heimdall_core.evaluation import EvaluationReport, Predictions, build_report
+from heimdall_core.evaluation.metrics import Predictions
+from heimdall_core.evaluation.report import EvaluationReport, build_report
 from heimdall_core.export.metadata import INPUT_NAME, ModelFacts, read_facts
 from heimdall_core.export.parity import open_session
 from heimdall_core.features import FeatureCache, FeatureSet

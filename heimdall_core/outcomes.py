@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from heimdall_core.domain.manifest import Manifest
-from heimdall_core.evaluation import EvaluationReport
-from heimdall_core.export import ExportedModel, ModelFacts
+from heimdall_core.evaluation.report import EvaluationReport
+from heimdall_core.export.exporter import ExportedModel
+from heimdall_core.export.metadata import ModelFacts
 from heimdall_core.training.callbacks import BestWeights
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.provenance import describe_dataset, to_plain

@@ -13,8 +13,9 @@ from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint, JobStopped, ObjectStore, Reporter
 from heimdall_core.domain.spec import ExportOutput, TrainJobSpec
-from heimdall_core.evaluation import EvaluationReport, build_report
-from heimdall_core.export import ExportedModel, ModelFacts, ONNXExporter, export_and_register_model
+from heimdall_core.evaluation.report import EvaluationReport, build_report
+from heimdall_core.export.exporter import ExportedModel, ONNXExporter, export_and_register_model
+from heimdall_core.export.metadata import ModelFacts
 from heimdall_core.features import FeatureCache, FeatureSet
 from heimdall_core.outcomes import describe_training, model_facts
 from heimdall_core.storage import join_uri, split_uri

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import FeatureSettings
-from heimdall_core.evaluation import Predictions
+from heimdall_core.evaluation.metrics import Predictions
 from heimdall_core.export.metadata import INPUT_NAME, ModelFacts, read_facts
 from heimdall_core.export.parity import open_session
-from heimdall_core.features import SpectrogramFrontEnd
 from heimdall_core.features.assembly import assemble, receiver_positions
+from heimdall_core.features.frontend import SpectrogramFrontEnd
 from heimdall_core.features.resampling import resample
 from heimdall_core.recordings.session import IqRecording, RecordedSession
 
@@ -33,9 +33,7 @@ def predict_sessions(onnx_path: Path, sessions: Sequence[RecordedSession]) -> Pr
     session = open_session(onnx_path)
     facts = read_facts(session.get_modelmeta().custom_metadata_map)
     front_end = SpectrogramFrontEnd(facts.features).eval()
-    return to_predictions(
-        [session.run(None, {INPUT_NAME: _features(s, facts, front_end)}) for s in sessions]
-    )
+    return to_predictions([session.run(None, {INPUT_NAME: _features(s, facts, front_end)}) for s in sessions])
 
 
 def to_predictions(outputs: Sequence[Sequence[Float32]]) -> Predictions:

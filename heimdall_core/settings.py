@@ -88,6 +88,7 @@ class Settings(BaseSettings):
         env_prefix="HEIMDALL_",
         env_nested_delimiter="__",
         env_file=".env",
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
     )

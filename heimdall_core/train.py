@@ -1,207 +1,277 @@
-"""``python -m heimdall_core.train``: trains on a manifest without any service, into a folder."""
+"""``python -m heimdall_core.train``: trains without any service, into a folder."""
 
 import argparse
 import json
 import os
+import shlex
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
 from rich.console import Console
-from rich.table import Table
 
-from heimdall_core.domain.errors import DataError, HeimdallError
-from heimdall_core.domain.job import JobPhase
+from heimdall_core.domain.errors import DataError, HeimdallError, InvalidRequest
 from heimdall_core.domain.manifest import Manifest
-from heimdall_core.domain.ports import Artifact, Checkpoint, ObjectStore, Progress, StopRequest, StoredObject
-from heimdall_core.domain.spec import BACKBONES, ModelSpec, TrainingSpec, TrainJobSpec, train_spec_from_dict
-from heimdall_core.settings import StorageSettings
-from heimdall_core.storage import FolderStore, S3Store
-from heimdall_core.storage.folder import DEFAULT_MEDIA_TYPE
+from heimdall_core.domain.ports import JobStopped
+from heimdall_core.domain.spec import Backbone, TrainJobSpec
+from heimdall_core.local.arguments import PROGRAM, UsageError
+from heimdall_core.local.arguments import parse_arguments as parse
+from heimdall_core.local.checkpoints import network_of, require_same_network, resume_point
+from heimdall_core.local.configuration import load_training_config, read_object
+from heimdall_core.local.console import ConsoleReporter, show_error, show_result
+from heimdall_core.local.interruption import Interruption
+from heimdall_core.local.recordings import dataset_name, import_folder
+from heimdall_core.local.run_files import CHECKPOINTS, RunStore, open_recordings
 
-_TRAINING_FLAGS = ("epochs", "batch_size", "learning_rate", "seed")
+if TYPE_CHECKING:
+    from heimdall_core.tracking import TrackingTarget
+
+__all__ = ["RunStore", "load_training_config", "main", "open_recordings", "parse_arguments"]
+
+USAGE_STATUS = 2
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> argparse.Namespace:
     """Reads the command line; what is not given is None."""
-    parser = argparse.ArgumentParser(prog="python -m heimdall_core.train", description=__doc__)
-    parser.add_argument("--manifest", type=Path, required=True, help="frozen dataset manifest, JSON")
-    parser.add_argument(
-        "--store-root", required=True, help="folder that holds bucket/key, or an S3 endpoint URL"
-    )
-    parser.add_argument("--output-dir", type=Path, default=Path("output"), help="where results go")
-    parser.add_argument("--config", type=Path, help="JSON of a train job, or of some of its members")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--backbone", choices=BACKBONES)
-    return parser.parse_args(arguments)
+    return parse(sys.argv[1:] if arguments is None else arguments, program=program)
 
 
-def load_training_config(arguments: argparse.Namespace, manifest: Manifest) -> TrainJobSpec:
-    """The job's specification: the file's, overridden by the flags.
-
-    Raises:
-        DataError: the file is no JSON object, or has a member that no job has.
-    """
-    data = {} if arguments.config is None else _read_object(arguments.config)
-    training, model = dict(data.pop("training", {})), dict(data.pop("model", {}))
-    flags = {name: getattr(arguments, name) for name in _TRAINING_FLAGS}
-    training.update({name: value for name, value in flags.items() if value is not None})
-    if arguments.backbone is not None:
-        model["backbone"] = arguments.backbone
-    _refuse_unknown(training, {f.name for f in fields(TrainingSpec)}, "training.")
-    _refuse_unknown(model, {f.name for f in fields(ModelSpec)}, "model.")
-    _refuse_unknown(data, {f.name for f in fields(TrainJobSpec)}, "")
-    dataset = {"name": manifest.name, "version": manifest.version}
-    return train_spec_from_dict({**data, "dataset": dataset, "training": training, "model": model})
-
-
-class ConsoleReporter:
-    """Prints phases, events and validation metrics."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress()
-
-    def phase(self, phase: JobPhase) -> None:
-        """A new phase begins."""
-        self._console.print(f"[bold]{phase}[/]")
-
-    def progress(self, progress: Progress) -> None:
-        """Remembered for the next line."""
-        self._progress = progress
-
-    def metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        """One line per validation."""
-        if "val_loss" in values:
-            numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-            speed = self._progress.samples_per_second or 0.0
-            self._console.print(f"  epoch {epoch}  step {step}  {numbers}  {speed:.0f} sessions/s")
-
-    def event(self, name: str, **data: Any) -> None:
-        """One line."""
-        self._console.print(f"  {name} {json.dumps(data, default=str)}", markup=False)
-
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """One line."""
-        self._console.print(f"  checkpoint {checkpoint.object.uri}", markup=False)
-
-    def artifact(self, artifact: Artifact) -> None:
-        """One line."""
-        self._console.print(f"  {artifact.name}  {artifact.object.num_bytes:,} bytes", markup=False)
-
-    def stop_requested(self) -> StopRequest | None:
-        """Never: Ctrl-C ends the process."""
-        return None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains, and prints the metrics and the time it took."""
-    options = parse_arguments(arguments)
-    console = Console()
+def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
+    """Trains, prints the outcome and the time it took; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parse_arguments(given, program=program)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = errors if options.as_json else Console(highlight=False, soft_wrap=True)
     began_at = time.monotonic()
-    try:
-        manifest = Manifest.from_dict(_read_object(options.manifest))
-        result = _train(options, manifest, ConsoleReporter(console))
-    except HeimdallError as error:
-        console.print(f"[red]{error.stable_code}[/]: {error.message} {error.hint or ''}")
-        return 1
-    _print_result(console, result)
-    console.print(f"{time.monotonic() - began_at:.1f} s; files in {options.output_dir.resolve()}")
+    with Interruption(lambda line: console.print(line, markup=False)) as interruption:
+        run = _Run(options, ConsoleReporter(console, interruption))
+        try:
+            result = run.result() | {"elapsed_seconds": round(time.monotonic() - began_at, 3)}
+        except JobStopped:
+            _tell_stopped(errors, run, f"{program} {shlex.join(given)}")
+            return interruption.exit_status
+        except HeimdallError as error:
+            show_error(errors, error)
+            return USAGE_STATUS if isinstance(error, UsageError) else 1
+    if options.as_json:
+        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    else:
+        show_result(console, result)
     return 0
 
 
-class RunStore:
-    """Reads recordings where they are and writes results into a folder: ``s3://NAME/file`` is NAME/file."""
+class _Run:
+    """One run from its options to its files."""
 
-    def __init__(self, recordings: ObjectStore, output_dir: Path) -> None:
-        self._recordings = recordings
-        self._output = FolderStore(output_dir.resolve().parent)
+    def __init__(self, options: argparse.Namespace, reporter: ConsoleReporter) -> None:
+        self._options = options
+        self._reporter = reporter
+        self._output_dir: Path = options.output_dir.resolve()
+        self._checkpoint_dir: Path = (options.checkpoint_dir or self._output_dir / CHECKPOINTS).resolve()
+        self._store: RunStore | None = None
 
-    def get_bytes(self, uri: str, *, offset: int = 0, num_bytes: int | None = None) -> bytes:
-        """A recording, or a range of it."""
-        return self._recordings.get_bytes(uri, offset=offset, num_bytes=num_bytes)
+    @property
+    def newest_checkpoint(self) -> Path | None:
+        """The newest durable checkpoint that this run wrote."""
+        checkpoint = self._reporter.newest_checkpoint
+        return self._store.path_of(checkpoint.object.uri) if checkpoint and self._store else None
 
-    def get_file(self, uri: str, path: Path) -> None:
-        """A recording as a file."""
-        self._recordings.get_file(uri, path)
+    def result(self) -> dict[str, Any]:
+        """Trains or exports; the pipeline's result, and the files.
 
-    def put_bytes(self, uri: str, data: bytes, *, media_type: str = DEFAULT_MEDIA_TYPE) -> StoredObject:
-        """Writes a result."""
-        return self._output.put_bytes(uri, data, media_type=media_type)
+        Raises:
+            HeimdallError: as the options, the recordings and the pipeline say.
+            JobStopped: Ctrl-C was pressed.
+        """
+        options = self._options
+        tracking = _tracking(options.experiment_name)
+        network: dict[str, Any] = {}
+        if options.checkpoint:
+            network = network_of(options.checkpoint, resumable=options.resume_training)
+        if options.data_dir is not None:
+            _require_possible(load_training_config(options, _unread(options.data_dir), network=network))
+        _make_folder(self._output_dir)
+        manifest = self._manifest()
+        spec = load_training_config(options, manifest, network=network)
+        _require_possible(spec)
+        if options.checkpoint:
+            require_same_network(options.checkpoint, spec.model, manifest)
+        root = options.store_root or str(self._output_dir)
+        self._store = RunStore(open_recordings(root), self._output_dir, self._checkpoint_dir)
+        return self._described(self._run_pipeline(spec, manifest, self._store, tracking))
 
-    def put_file(self, uri: str, path: Path, *, media_type: str = DEFAULT_MEDIA_TYPE) -> StoredObject:
-        """Writes a result."""
-        return self._output.put_file(uri, path, media_type=media_type)
+    def _manifest(self) -> Manifest:
+        options = self._options
+        if options.manifest is not None:
+            return read_manifest(options.manifest)
+        return import_folder(
+            options.data_dir, self._output_dir, self._reporter, validation_split=options.validation_split
+        )
+
+    def _run_pipeline(
+        self, spec: TrainJobSpec, manifest: Manifest, store: RunStore, tracking: "TrackingTarget | None"
+    ) -> dict[str, Any]:
+        from heimdall_core.pipeline import TrainingPipeline
+
+        options = self._options
+        resume_from = None
+        if options.resume_training:
+            resume_from = resume_point(options.checkpoint, store, epochs=spec.training.epochs)
+        with _workspace(self._output_dir) as workspace:
+            pipeline = TrainingPipeline(
+                spec=spec,
+                manifest=manifest,
+                store=store,
+                reporter=self._reporter,
+                output_uri=store.output_uri,
+                workspace=workspace,
+                cache_dir=self._output_dir / "cache",
+                tracking=tracking,
+                run_name=_run_name(options, manifest),
+                tags=dict(spec.tags),
+                resume_from=resume_from,
+            )
+            return pipeline.run_export_only(options.checkpoint) if options.export_only else pipeline.run()
+
+    def _described(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._store is not None, "the pipeline wrote through it"
+        artifacts = self._reporter.artifacts
+        files = [
+            {"path": str(self._store.path_of(a.object.uri)), "bytes": a.object.num_bytes} for a in artifacts
+        ]
+        if newest := self.newest_checkpoint:
+            files.append({"path": str(newest), "bytes": newest.stat().st_size})
+        onnx = result["onnx"]
+        return {
+            **result,
+            "output_dir": str(self._output_dir),
+            "onnx_path": str(self._store.path_of(onnx["uri"])) if onnx else None,
+            "files": files,
+        }
 
 
-def open_recordings(store_root: str) -> ObjectStore:
-    """A folder, or an S3 endpoint with the credentials of ``AWS_ACCESS_KEY_ID`` and its companion.
+def read_manifest(path: Path) -> Manifest:
+    """A frozen manifest.
 
     Raises:
-        DataError: there is no such folder, or the credentials are not set.
+        InvalidRequest: the file is no JSON object.
+        DataError: it is no manifest, or of another schema.
     """
-    if not store_root.startswith(("http://", "https://")):
-        if not Path(store_root).is_dir():
-            raise DataError(f"no folder {store_root}", code="no_store")
-        return FolderStore(Path(store_root))
+    content = read_object(path)
     try:
-        settings = StorageSettings(
-            endpoint_url=store_root,
-            access_key_id=SecretStr(os.environ["AWS_ACCESS_KEY_ID"]),
-            secret_access_key=SecretStr(os.environ["AWS_SECRET_ACCESS_KEY"]),
-        )
-    except KeyError as error:
-        raise DataError(f"{error.args[0]} is not set", code="no_credentials") from error
-    return S3Store(settings)
+        return Manifest.from_dict(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is no dataset manifest",
+            code="bad_manifest",
+            hint="The service hands it out: GET /v1/datasets/NAME/versions/N, manifest.download_url.",
+        ) from error
 
 
-def _train(options: argparse.Namespace, manifest: Manifest, reporter: ConsoleReporter) -> dict[str, Any]:
-    from heimdall_core.pipeline import TrainingPipeline
-
-    output_dir: Path = options.output_dir.resolve()
-    output_dir.mkdir(parents=True, exist_ok=True)
-    pipeline = TrainingPipeline(
-        spec=load_training_config(options, manifest),
-        manifest=manifest,
-        store=RunStore(open_recordings(options.store_root), output_dir),
-        reporter=reporter,
-        output_uri=f"s3://{output_dir.name}",
-        workspace=output_dir / "work",
-        cache_dir=output_dir / "cache",
-        run_name=manifest.name,
-        tags={},
+def _unread(data_dir: Path) -> Manifest:
+    """What is known of a folder before it is read: enough to check the configuration first."""
+    name = dataset_name(data_dir)
+    return Manifest(
+        name=name, version=1, origin_latitude=0.0, origin_longitude=0.0, receivers=(), sessions=()
     )
-    return pipeline.run()
 
 
-def _print_result(console: Console, result: Mapping[str, Any]) -> None:
-    table = Table("metric", "model", *result["baselines"])
-    for name, value in result["metrics"].items():
-        others = [baseline.get(name) for baseline in result["baselines"].values()]
-        table.add_row(name, *("-" if v is None else f"{v:.4g}" for v in (value, *others)))
-    console.print(table)
+def _require_possible(spec: TrainJobSpec) -> None:
+    """Refuses early what only torch and the networks know to be impossible."""
+    if spec.resources.accelerator == "gpu" and not _has_gpu():
+        raise InvalidRequest(
+            "--accelerator gpu (resources.accelerator): torch sees no GPU",
+            code="no_gpu",
+            hint="Use cpu or auto, or install torch for your GPU.",
+        )
+    if spec.model.pretrained and not _has_weights(spec.model.backbone):
+        raise InvalidRequest(
+            f"--pretrained (model.pretrained): no weights are published for {spec.model.backbone}",
+            code="no_pretrained_weights",
+            hint="Leave it out, or choose a larger backbone.",
+        )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _has_weights(backbone: Backbone) -> bool:
+    from heimdall_core.networks.backbone import SIZES
+
+    return SIZES[backbone].weights is not None
+
+
+def _tracking(experiment: str | None) -> "TrackingTarget | None":
+    uri = os.environ.get("HEIMDALL_TRACKING__URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        if experiment is not None:
+            raise UsageError(
+                "--experiment-name: no MLflow is named",
+                hint="Set HEIMDALL_TRACKING__URI or MLFLOW_TRACKING_URI, or leave it out.",
+            )
+        return None
+    from heimdall_core.tracking import TrackingTarget
+
+    default = os.environ.get("HEIMDALL_TRACKING__EXPERIMENT") or "heimdall"
+    return TrackingTarget(uri=uri, experiment=experiment or default)
+
+
+def _run_name(options: argparse.Namespace, manifest: Manifest) -> str:
+    if options.run_name_prefix is not None:
+        return f"{options.run_name_prefix}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return str(options.run_name or manifest.name)
+
+
+def _make_folder(path: Path) -> None:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}", code="bad_json") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no JSON object", code="bad_json")
-    return content
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be made: {error.strerror}",
+            code="output_unwritable",
+            hint="Give another --output-dir.",
+        ) from error
 
 
-def _refuse_unknown(data: Mapping[str, Any], known: set[str], prefix: str) -> None:
-    if unknown := sorted(data.keys() - known):
-        raise DataError(f"a job has no {', '.join(prefix + name for name in unknown)}", code="unknown_field")
+@contextmanager
+def _workspace(output_dir: Path) -> Iterator[Path]:
+    """A folder of this run's own, removed at its end."""
+    path = Path(tempfile.mkdtemp(prefix=".work-", dir=output_dir))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _tell_stopped(console: Console, run: _Run, command: str) -> None:
+    newest = run.newest_checkpoint
+    if newest is None:
+        console.print("stopped; there was no checkpoint yet")
+        return
+    console.print(f"stopped; the newest checkpoint is {newest}. To train on:", markup=False)
+    console.print(f"  {resume_command(command, newest)}", markup=False)
+
+
+def resume_command(command: str, checkpoint: Path) -> str:
+    """The command that continues a stopped one."""
+    words = shlex.split(command)
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and word not in {"--checkpoint", "--resume-training", "--resume_training"}:
+            kept.append(word)
+        skip = word == "--checkpoint"
+    kept = [word for word in kept if not word.startswith("--checkpoint=")]
+    return shlex.join([*kept, "--checkpoint", str(checkpoint), "--resume-training"])
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heimdall_core.domain.errors import DataError
-from heimdall_core.domain.manifest import FeatureSettings, Manifest
+from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint, ObjectStore, Reporter, StoredObject
 from heimdall_core.domain.spec import TrainJobSpec, train_spec_from_dict
 from heimdall_core.settings import Settings, load_settings
-from heimdall_core.storage import S3Store, join_uri
+from heimdall_core.storage import S3Store
 from heimdall_core.storage.s3 import hash_file
 
 if TYPE_CHECKING:
@@ -137,24 +137,16 @@ def _checkpoint(data: dict[str, Any] | None) -> Checkpoint | None:
 def _import(
     start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
 ) -> dict[str, Any]:
-    from heimdall_core.catalogue.importing import UploadedFile, import_files
+    from heimdall_core.catalogue.import_running import run_import
 
-    inputs = start["inputs"]
-    files = [UploadedFile(name=f["name"], uri=f["uri"], num_bytes=f["num_bytes"]) for f in inputs["files"]]
-    report = import_files(
-        files,
+    return run_import(
+        start["inputs"],
         store=store,
-        recordings_uri=f"s3://{settings.storage.raw_bucket}/recordings",
         reporter=reporter,
-        settings=FeatureSettings(),
-        receivers=inputs["options"].get("receivers"),
+        output_uri=start["output_uri"],
+        recordings_uri=f"s3://{settings.storage.raw_bucket}/recordings",
+        resume_from=_checkpoint(start.get("resume_from")),
     )
-    stored = store.put_bytes(
-        join_uri(start["output_uri"], "import-report.json"),
-        json.dumps(report.to_dict()).encode(),
-        media_type="application/json",
-    )
-    return {"report_uri": stored.uri, "report_sha256": stored.sha256}
 
 
 RUNNERS: dict[str, Runner] = {

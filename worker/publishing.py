@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from heimdall_core.catalogue.importing import ImportReport
-from heimdall_core.catalogue.publishing import publish_import
+from heimdall_core.catalogue.import_publication import prepare_import
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.errors import StorageUnavailable
 from heimdall_core.domain.ports import ObjectStore
@@ -49,16 +48,10 @@ def _prepare_evaluation(_claim: Claim, result: dict[str, Any], _store: ObjectSto
 
 
 def _prepare_import(claim: Claim, result: dict[str, Any], store: ObjectStore) -> Publish:
-    data = store.get_bytes(result["report_uri"])
-    if hashlib.sha256(data).hexdigest() != result["report_sha256"]:
-        raise StorageUnavailable(f"{result['report_uri']} is not what was written", code="object_changed")
-    report = ImportReport.from_dict(json.loads(data))
-    auto_approve = bool(claim.inputs["options"].get("auto_approve"))
-
-    def publish(session: Session, job: Job) -> dict[str, Any]:
-        return publish_import(session, report, job_id=job.id, auto_approve=auto_approve)
-
-    return publish
+    data = store.get_bytes(result["findings_uri"])
+    if hashlib.sha256(data).hexdigest() != result["findings_sha256"]:
+        raise StorageUnavailable(f"{result['findings_uri']} is not what was written", code="object_changed")
+    return prepare_import(claim.inputs["options"], json.loads(data))
 
 
 PREPARATIONS: dict[str, Preparation] = {

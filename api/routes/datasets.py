@@ -1,6 +1,8 @@
 """Dataset versions."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Response
 from sqlalchemy.orm import Session
 
 from api.dependencies import (
@@ -27,9 +29,40 @@ from api.services import Services
 from heimdall_core.accounts.idempotency import Answer
 from heimdall_core.datasets.definition import DatasetDefinition
 from heimdall_core.datasets.freezing import freeze_dataset
+from heimdall_core.datasets.preview import DatasetPreview, preview_dataset
 from heimdall_core.datasets.queries import find_dataset_version, list_dataset_versions, list_datasets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+_EXAMPLES: dict[str, Any] = {
+    "all": {"summary": "Everything that is approved", "value": {"name": "northwest"}},
+    "band_and_region": {
+        "summary": "A season of one band about a town, heard by at least three of four receivers",
+        "value": {
+            "name": "northwest-2m",
+            "query": {
+                "started_after": "2025-03-01T00:00:00Z",
+                "started_before": "2025-06-01T00:00:00Z",
+                "min_frequency_hz": 144e6,
+                "max_frequency_hz": 146e6,
+                "region": {"circle": {"latitude": 45.07, "longitude": 7.69, "radius_km": 80}},
+                "receivers": ["aosta", "genoa", "milano", "turin"],
+                "min_receivers": 3,
+                "min_snr_db": 6,
+            },
+            "split": {"strategy": "spatial_block", "block_km": 10, "seed": 1},
+        },
+    },
+    "held_out_group": {
+        "summary": "One named group held out for test, another for validation",
+        "value": {
+            "name": "campaign",
+            "query": {"import_job_ids": ["job_x4r2k7abcdefghijklmnop23"]},
+            "split": {"strategy": "group", "test_groups": ["0"], "val_groups": ["1"]},
+        },
+    },
+}
+DefinitionBody = Annotated[DatasetDefinition, Body(openapi_examples=_EXAMPLES)]
 
 
 @router.post(
@@ -42,7 +75,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
     },
 )
 def create_dataset_version(
-    definition: DatasetDefinition, session: Transaction, caller: Caller, services: Composition, once: Once
+    definition: DefinitionBody, session: Transaction, caller: Caller, services: Composition, once: Once
 ) -> Response:
     """Freezes the approved sessions of the query into the next version of the dataset."""
     return once.answer(lambda: _frozen(session, definition, services, caller.owner))
@@ -54,6 +87,7 @@ def _frozen(session: Session, definition: DatasetDefinition, services: Services,
         definition,
         store=services.store,
         bucket=services.settings.storage.models_bucket,
+        raw_bucket=services.settings.storage.raw_bucket,
         created_by=owner,
     )
     version = frozen.version
@@ -62,6 +96,15 @@ def _frozen(session: Session, definition: DatasetDefinition, services: Services,
         body=frozen_dataset_document(frozen, services.store).model_dump(mode="json"),
         headers={"Location": f"/v1/datasets/{version.name}/versions/{version.version}"},
     )
+
+
+# Matches ``/v1/datasets:preview``: the router's prefix and this path are joined as they are.
+@router.post(":preview", dependencies=[needs("datasets:read")])
+def preview_dataset_version(
+    definition: DefinitionBody, session: Transaction, services: Composition
+) -> DatasetPreview:
+    """What freezing the same body would make now, in numbers, and what would make it fail; writes nothing."""
+    return preview_dataset(session, definition, raw_bucket=services.settings.storage.raw_bucket)
 
 
 @router.get("", dependencies=[needs("datasets:read")])

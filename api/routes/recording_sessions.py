@@ -1,11 +1,14 @@
 """Recording sessions and their approval."""
 
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
-from api.dependencies import Cursor, Limit, Store, Transaction, needs
+from api.dependencies import Caller, Composition, Cursor, Limit, Once, Transaction, needs
+from api.routes.jobs import accepted
+from api.schemas.jobs import JobDocument
 from api.schemas.pages import PageDocument, page_document
 from api.schemas.recordings import (
     ApprovalResult,
@@ -14,15 +17,20 @@ from api.schemas.recordings import (
     session_detail_document,
     session_document,
 )
+from api.services import Services
+from heimdall_core.catalogue.platform import PlatformImport, import_platform_sessions
 from heimdall_core.catalogue.sessions import (
     ApprovalChange,
     ApprovalRequest,
     ApprovalStatus,
+    SessionDetail,
+    SessionFilter,
     approve_sessions,
     find_session,
     list_sessions,
     set_approval,
 )
+from heimdall_core.jobs.submission import submit_job
 
 router = APIRouter(prefix="/v1/recording-sessions", tags=["recordings"])
 
@@ -32,32 +40,38 @@ def list_recording_sessions(
     session: Transaction,
     approval_status: ApprovalStatus | None = None,
     import_job_id: Annotated[str | None, Query(max_length=64)] = None,
+    source: Annotated[str | None, Query(max_length=255, description="Name of the known source.")] = None,
+    started_after: Annotated[datetime | None, Query(description="Began then or later.")] = None,
+    started_before: Annotated[datetime | None, Query(description="Began earlier.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> PageDocument[SessionDocument]:
     """Sessions, newest first."""
-    page = list_sessions(
-        session,
+    wanted = SessionFilter(
         approval_status=approval_status,
         import_job_id=import_job_id,
-        cursor=cursor,
-        limit=limit,
+        source=source,
+        started_after=started_after,
+        started_before=started_before,
     )
+    page = list_sessions(session, wanted, cursor=cursor, limit=limit)
     return page_document(page, session_document)
 
 
 @router.get("/{session_id}", dependencies=[needs("recordings:read")])
-def read_recording_session(session_id: UUID, session: Transaction, store: Store) -> SessionDetailDocument:
-    """One session with its recordings and its archive."""
-    return session_detail_document(find_session(session, session_id), store)
+def read_recording_session(
+    session_id: UUID, session: Transaction, services: Composition
+) -> SessionDetailDocument:
+    """One session with its recordings, and its archive if it came as one."""
+    return _detail(find_session(session, session_id), services)
 
 
 @router.patch("/{session_id}", dependencies=[needs("recordings:write")])
 def change_recording_session(
-    session_id: UUID, change: ApprovalChange, session: Transaction, store: Store
+    session_id: UUID, change: ApprovalChange, session: Transaction, services: Composition
 ) -> SessionDetailDocument:
     """Approves or rejects a session; dataset versions frozen before keep what they have."""
-    return session_detail_document(set_approval(session, session_id, change.approval_status), store)
+    return _detail(set_approval(session, session_id, change.approval_status), services)
 
 
 # Matches ``/v1/recording-sessions:approve``: the router's prefix and this path are joined as they are.
@@ -65,3 +79,25 @@ def change_recording_session(
 def approve_recording_sessions(request: ApprovalRequest, session: Transaction) -> ApprovalResult:
     """Approves the pending sessions of an import, or those named by `ids`."""
     return ApprovalResult(approved=approve_sessions(session, request))
+
+
+@router.post(":import", status_code=202, response_model=JobDocument, dependencies=[needs("recordings:write")])
+def import_recording_sessions(
+    request: PlatformImport, session: Transaction, caller: Caller, services: Composition, once: Once
+) -> Response:
+    """Takes over sessions that the Heimdall platform recorded, all that are not yet or those asked for.
+
+    Its `.npy` objects are read and checked where they lie, and its rows keep their values.
+    """
+    bucket = services.settings.storage.raw_bucket
+    return once.answer(
+        lambda: accepted(
+            session,
+            import_platform_sessions(session, request, bucket=bucket, owner=caller.owner, submit=submit_job),
+        )
+    )
+
+
+def _detail(detail: SessionDetail, services: Services) -> SessionDetailDocument:
+    bucket = services.settings.storage.raw_bucket
+    return session_detail_document(detail, services.store, bucket=bucket)

@@ -1,5 +1,6 @@
 """Uploads: places to PUT files, and the import that follows."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Response
@@ -17,6 +18,7 @@ from heimdall_core.catalogue.uploads import (
     complete_upload,
     create_upload,
     find_upload,
+    received_files,
 )
 from heimdall_core.database.catalogue_tables import Upload
 from heimdall_core.jobs.submission import submit_job
@@ -43,8 +45,16 @@ def _created(session: Session, request: NewUpload, services: Services, owner: st
 def read_upload(
     upload_id: UploadId, session: Transaction, caller: Caller, services: Composition
 ) -> UploadDocument:
-    """An upload, with fresh URLs while it is open."""
-    return _document(find_upload(session, upload_id, owner=caller.visible_owner), services)
+    """An upload; while it is open with fresh URLs, and for each file whether it has arrived."""
+    upload = find_upload(session, upload_id, owner=caller.visible_owner)
+    return _document(upload, services, received=_received(upload, services))
+
+
+def _received(upload: Upload, services: Services) -> frozenset[str]:
+    if upload.completed_at is not None:
+        return frozenset()
+    bucket = services.settings.storage.raw_bucket
+    return received_files(upload, bucket=bucket, list_sizes=services.store.list_sizes)
 
 
 @router.post(
@@ -69,6 +79,10 @@ def complete(
     )
 
 
-def _document(upload: Upload, services: Services) -> UploadDocument:
+def _document(
+    upload: Upload, services: Services, *, received: Collection[str] = frozenset()
+) -> UploadDocument:
     lifetime = timedelta(seconds=services.settings.storage.presign_seconds)
-    return upload_document(upload, services.store, now=datetime.now(UTC), lifetime=lifetime)
+    return upload_document(
+        upload, services.store, received=received, now=datetime.now(UTC), lifetime=lifetime
+    )

@@ -37,8 +37,8 @@ class DatasetDocument(BaseModel):
     digest: str = Field(description="SHA-256 of the content; equal content has an equal digest.")
     counts: DatasetCounts
     receivers: list[ManifestReceiver] = Field(description="In the order of the network's channels.")
-    query: dict[str, Any]
-    split: dict[str, Any]
+    query: dict[str, Any] = Field(description="As it was frozen; null members do not restrict.")
+    split: dict[str, Any] = Field(description="As it was frozen.")
     manifest: ManifestDocument
     created_by: str
     created_at: datetime

@@ -1,5 +1,6 @@
 """Uploads, receivers and recording sessions on the wire."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -10,12 +11,16 @@ from api.services import HandoutStore
 from heimdall_core.catalogue.sessions import SessionDetail, SessionSummary
 from heimdall_core.database.catalogue_tables import SessionArchive, Upload
 from heimdall_core.database.platform_tables import KnownSource, Measurement, Station
+from heimdall_core.storage.uri import object_uri
 
 
 class UploadTarget(BaseModel):
     """Where one file goes: send its bytes with exactly this method and these headers."""
 
     name: str
+    size: int = Field(description="Bytes, as announced.")
+    sha256: str | None = Field(description="As announced.")
+    received: bool = Field(description="Whether the store has it with the announced size.")
     url: str = Field(description="Presigned; expires with the upload.")
     method: Literal["PUT"] = "PUT"
     headers: dict[str, str] = Field(default_factory=dict)
@@ -27,6 +32,7 @@ class UploadDocument(BaseModel):
     id: str
     files: list[UploadTarget] = Field(description="Empty once the upload is complete.")
     num_files: int
+    num_received: int | None = Field(description="How many the store has; null once the upload is complete.")
     job_id: str | None = Field(description="The import job, once complete.")
     created_at: datetime
     expires_at: datetime = Field(description="When the URLs of this answer expire.")
@@ -34,14 +40,29 @@ class UploadDocument(BaseModel):
 
 
 def upload_document(
-    upload: Upload, store: HandoutStore, *, now: datetime, lifetime: timedelta
+    upload: Upload,
+    store: HandoutStore,
+    *,
+    received: Collection[str] = (),
+    now: datetime,
+    lifetime: timedelta,
 ) -> UploadDocument:
     """The wire form, with fresh URLs."""
     open_files = upload.files if upload.completed_at is None else []
     return UploadDocument(
         id=upload.id,
-        files=[UploadTarget(name=file["name"], url=store.presign_put(file["uri"])) for file in open_files],
+        files=[
+            UploadTarget(
+                name=file["name"],
+                size=file["num_bytes"],
+                sha256=file["sha256"],
+                received=file["name"] in received,
+                url=store.presign_put(file["uri"]),
+            )
+            for file in open_files
+        ],
         num_files=len(upload.files),
+        num_received=len(received) if upload.completed_at is None else None,
         job_id=upload.job_id,
         created_at=upload.created_at,
         expires_at=now + lifetime,
@@ -87,9 +108,9 @@ class SourceDocument(BaseModel):
 
     id: UUID
     name: str
-    frequency_hz: int
-    latitude: float
-    longitude: float
+    frequency_hz: int | None
+    latitude: float | None
+    longitude: float | None
     error_margin_m: float | None
     power_dbm: float | None
 
@@ -104,7 +125,7 @@ class ArchiveDocument(BaseModel):
 
 
 class RecordingDocument(BaseModel):
-    """What one receiver recorded: a byte range of the session's archive."""
+    """What one receiver recorded: a byte range of an object, which is the session's archive if it has one."""
 
     receiver: str
     latitude: float
@@ -112,7 +133,10 @@ class RecordingDocument(BaseModel):
     sha256: str | None = Field(description="Of the byte range.")
     offset: int | None
     num_bytes: int | None
-    format: str | None
+    format: str | None = Field(description="Of the byte range; `npy`: little-endian complex64.")
+    download_url: str | None = Field(
+        description="Presigned GET of the whole object; take the recording with `Range`. Expires."
+    )
     sample_rate_hz: int | None
     num_samples: int | None
     center_frequency_hz: int
@@ -125,11 +149,11 @@ class SessionDocument(BaseModel):
 
     id: UUID
     name: str
-    source: SourceDocument
+    source: SourceDocument | None = Field(description="Null: the platform does not know it yet.")
     started_at: datetime
     duration_seconds: float | None
-    approval_status: str | None
-    num_recordings: int
+    approval_status: str
+    num_recordings: int = Field(description="Recordings that are described: only these train.")
     import_job_id: str | None
     group: str | None
     created_at: datetime | None
@@ -154,23 +178,27 @@ def session_document(summary: SessionSummary) -> SessionDocument:
     return SessionDocument(
         id=row.id,
         name=row.session_name,
-        source=_source(summary.source),
+        source=_source(summary.source) if summary.source else None,
         started_at=row.session_start,
         duration_seconds=row.duration_seconds,
-        approval_status=row.approval_status,
+        approval_status=row.approval_status or "pending",
         num_recordings=summary.num_recordings,
-        import_job_id=archive.import_job_id if archive else None,
+        import_job_id=summary.import_job_id,
         group=archive.split_group if archive else None,
         created_at=row.created_at,
     )
 
 
-def session_detail_document(detail: SessionDetail, store: HandoutStore) -> SessionDetailDocument:
-    """The wire form of one session."""
+def session_detail_document(
+    detail: SessionDetail, store: HandoutStore, *, bucket: str
+) -> SessionDetailDocument:
+    """The wire form of one session; ``bucket`` holds what the platform names by a bare key."""
     archive = detail.summary.archive
     return SessionDetailDocument(
         **session_document(detail.summary).model_dump(),
-        recordings=[_recording(measurement, station) for measurement, station in detail.recordings],
+        recordings=[
+            _recording(measurement, station, store, bucket) for measurement, station in detail.recordings
+        ],
         archive=_archive(archive, store) if archive else None,
     )
 
@@ -196,7 +224,10 @@ def _archive(archive: SessionArchive, store: HandoutStore) -> ArchiveDocument:
     )
 
 
-def _recording(measurement: Measurement, station: Station) -> RecordingDocument:
+def _recording(
+    measurement: Measurement, station: Station, store: HandoutStore, bucket: str
+) -> RecordingDocument:
+    location = measurement.iq_data_location
     return RecordingDocument(
         receiver=station.name,
         latitude=station.latitude,
@@ -205,6 +236,7 @@ def _recording(measurement: Measurement, station: Station) -> RecordingDocument:
         offset=measurement.iq_byte_offset,
         num_bytes=measurement.iq_num_bytes,
         format=measurement.iq_data_format,
+        download_url=store.presign_get(object_uri(location, bucket=bucket)) if location else None,
         sample_rate_hz=measurement.iq_sample_rate,
         num_samples=measurement.iq_samples_count,
         center_frequency_hz=measurement.frequency_hz,

@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from heimdall_core.catalogue.import_report import (
     DuplicateSession,
@@ -32,6 +33,24 @@ class SessionArchiver:
         self._settings = settings
         self._sessions: dict[str, ImportedSession] = {}
         self._duplicates: list[DuplicateSession] = []
+        self._num_told = (0, 0)
+
+    def restore(self, part: ImportReport) -> None:
+        """Takes over what an earlier attempt has stored."""
+        self._sessions |= {session.sha256: session for session in part.sessions}
+        self._duplicates += part.duplicates
+        self._num_told = (len(self._sessions), len(self._duplicates))
+
+    def take_news(self, refused: tuple[RefusedFile, ...]) -> ImportReport:
+        """What has come since the last call, durable; with the refusals that belong to it."""
+        self._finish_uploads()
+        sessions, duplicates = self._num_told
+        self._num_told = (len(self._sessions), len(self._duplicates))
+        return ImportReport(
+            sessions=tuple(islice(self._sessions.values(), sessions, None)),
+            refused=refused,
+            duplicates=tuple(self._duplicates[duplicates:]),
+        )
 
     def add(self, session: RecordedSession, *, file: str, split_group: str | None) -> None:
         """Begins to store the session; an earlier transfer's failure is raised here."""
@@ -60,11 +79,14 @@ class SessionArchiver:
 
     def finish(self, refused: tuple[RefusedFile, ...]) -> ImportReport:
         """Waits until everything is stored."""
-        while self._uploads:
-            self._uploads.finish_oldest()
+        self._finish_uploads()
         return ImportReport(
             sessions=tuple(self._sessions.values()), refused=refused, duplicates=tuple(self._duplicates)
         )
+
+    def _finish_uploads(self) -> None:
+        while self._uploads:
+            self._uploads.finish_oldest()
 
     def _put(self, uri: str, data: bytes) -> None:
         while not self._uploads.has_room(len(data)):

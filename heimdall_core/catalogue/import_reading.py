@@ -1,4 +1,4 @@
-"""Finds out what was uploaded and reads it: archives, loose SigMF files, power tables."""
+"""Finds out what was uploaded and reads it: archives, loose files, power tables."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -10,7 +10,10 @@ from heimdall_core.catalogue.transfers import ahead_of_use
 from heimdall_core.domain.errors import NotFound
 from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.domain.ports import ObjectStore
-from heimdall_core.recordings.files import MAX_ARCHIVE_BYTES
+from heimdall_core.recordings.fields import check_description_size
+from heimdall_core.recordings.files import ARCHIVE, MAX_ARCHIVE_BYTES, Bytes, InputFile, too_large
+from heimdall_core.recordings.plan import Plan, SessionPlan
+from heimdall_core.recordings.planning import is_description, plan_sessions
 from heimdall_core.recordings.power_table import (
     RECEIVERS_FILE,
     TRANSMISSIONS_FILE,
@@ -18,10 +21,16 @@ from heimdall_core.recordings.power_table import (
     PowerTableError,
     read_power_table,
 )
-from heimdall_core.recordings.reading import ARCHIVE, COLLECTION, InputFile, read_sessions
+from heimdall_core.recordings.reading import read_archive, read_planned
 from heimdall_core.recordings.refusal import Refusal, RefusedFile, refused_as
 from heimdall_core.recordings.session import RecordedSession
 from heimdall_core.simulation.power_rows import render_power_row
+
+Contents = dict[str, Callable[[], Bytes]]
+"""Path -> how to read it, as ``FileSet``, but to be filled."""
+
+_FILES_PER_PART = 256
+"""Descriptions that are fetched between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,30 +73,70 @@ class UploadReader:
         pool: ThreadPoolExecutor,
         settings: FeatureSettings,
         receivers: Collection[str] | None,
+        done: Collection[str] = frozenset(),
     ) -> None:
+        """``done``: the ``Found.file`` of what a former attempt has accounted for; it is not read again."""
         self._store = store
         self._pool = pool
         self._settings = settings
         self._receivers = receivers
+        self._done = done
 
     def parts(self, files: Sequence[UploadedFile]) -> list[Part]:
-        """Archives, loose SigMF files and power tables, each weighed by its sessions."""
+        """Power tables, archives and loose files, weighed by their rows and files."""
         rest = [file for file in files if _table_role(file) is None]
-        archives = [file for file in rest if file.name.lower().endswith(ARCHIVE)]
+        archives = [
+            file for file in rest if file.name.lower().endswith(ARCHIVE) and file.name not in self._done
+        ]
         loose = [file for file in rest if not file.name.lower().endswith(ARCHIVE)]
         parts = [self._table_part(pair) for pair in _table_pairs(files)]
         if archives:
             parts.append(Part(num_units=len(archives), read=lambda: self._read_archives(archives)))
-        if loose:
-            num_sessions = sum(file.name.endswith(COLLECTION) for file in loose)
-            parts.append(Part(num_units=max(num_sessions, 1), read=lambda: self._read_loose(loose)))
-        return parts
+        return parts + self._loose_parts(loose)
 
     def _read_archives(self, files: Sequence[UploadedFile]) -> Iterator[Found]:
         fetched = ahead_of_use(self._pool, files, self._fetched, size=lambda file: file.num_bytes)
         for number, file in enumerate(fetched, start=1):
-            for outcome in read_sessions([file], settings=self._settings):
-                yield Found(outcome=outcome, file=file.name, done=number / len(files))
+            for outcome, split_group in read_archive(file, self._settings):
+                yield Found(
+                    outcome=outcome, file=file.name, done=number / len(files), split_group=split_group
+                )
+
+    def _loose_parts(self, files: Sequence[UploadedFile]) -> list[Part]:
+        """First the small files that describe the others, some at a time; then the sessions."""
+        if not files:
+            return []
+        read: Contents = {file.name: _never_fetched for file in files}
+        small = [file for file in files if is_description(file.name)]
+        chunks = [small[i : i + _FILES_PER_PART] for i in range(0, len(small), _FILES_PER_PART)]
+        parts = [
+            Part(num_units=len(chunk), read=lambda chunk=chunk: self._describe(chunk, read))  # type: ignore[misc]  # mypy cannot infer a default bound in a loop
+            for chunk in chunks
+        ]
+        rest = Part(num_units=max(1, len(files) - len(small)), read=lambda: self._read_loose(files, read))
+        return [*parts, rest]
+
+    def _describe(self, files: Sequence[UploadedFile], read: Contents) -> Iterator[Found]:
+        """Fills ``read`` with the content of the files; finds nothing yet."""
+        fetched = ahead_of_use(self._pool, files, self._fetched, size=lambda file: file.num_bytes)
+        read.update({file.name: file.read for file in fetched})
+        yield from ()
+
+    def _read_loose(self, files: Sequence[UploadedFile], read: Contents) -> Iterator[Found]:
+        plans = [plan for plan in plan_sessions(read) if _unit(plan) not in self._done]
+        read.clear()
+        by_name = {file.name: file for file in files}
+        wanted = [by_name[name] for plan in plans for name in _data_files(plan)]
+        fetched = ahead_of_use(self._pool, wanted, self._fetched, size=lambda file: file.num_bytes)
+        num_read = 0
+        for plan in plans:
+            num_read += len(_data_files(plan))
+            done = num_read / len(wanted) if wanted else 0.0
+            if isinstance(plan, RefusedFile):
+                yield Found(outcome=plan, file=plan.name, done=done)
+                continue
+            for outcome in read_planned(plan, lambda _: next(fetched).read(), self._settings):
+                yield Found(outcome=outcome, file=plan.file, done=done, split_group=plan.split_group)
 
     def _fetched(self, file: UploadedFile) -> InputFile:
         """The file in memory; what hinders that is raised when it is read."""
@@ -97,17 +146,11 @@ class UploadReader:
             return InputFile(name=file.name, read=_raiser(refusal))
         return InputFile(name=file.name, read=lambda: data)
 
-    def _read_loose(self, files: Sequence[UploadedFile]) -> Iterator[Found]:
-        inputs = [InputFile(name=file.name, read=self._later(file)) for file in files]
-        for outcome in read_sessions(inputs, settings=self._settings):
-            yield Found(outcome=outcome, file=outcome.name, done=0.0)
-
-    def _later(self, file: UploadedFile) -> Callable[[], bytes]:
-        return lambda: self._fetch(file)
-
     def _fetch(self, file: UploadedFile) -> bytes:
         if file.num_bytes > MAX_ARCHIVE_BYTES:
-            raise Refusal("too_large", f"is larger than {MAX_ARCHIVE_BYTES} bytes")
+            raise too_large()
+        if is_description(file.name) or _table_role(file):
+            check_description_size(file.num_bytes)
         try:
             data = self._store.get_bytes(file.uri)
         except NotFound as error:
@@ -130,7 +173,8 @@ class UploadReader:
         contents = []
         for role in (RECEIVERS_FILE, TRANSMISSIONS_FILE):
             if role not in pair:
-                raise Refusal("missing_pair", f"a power table needs a {role} beside it")
+                hint = f"Upload {RECEIVERS_FILE} and {TRANSMISSIONS_FILE} together, in one folder."
+                raise Refusal("missing_pair", f"a power table needs a {role} beside it", hint=hint)
             with refused_as(pair[role].name):
                 contents.append(self._fetch(pair[role]))
         try:
@@ -145,11 +189,14 @@ class UploadReader:
         self, table: PowerTable | None, refused: Sequence[RefusedFile], pair: dict[str, UploadedFile]
     ) -> Iterator[Found]:
         for refusal in refused:
-            yield Found(outcome=refusal, file=refusal.name, done=0.0)
+            if refusal.name not in self._done:
+                yield Found(outcome=refusal, file=refusal.name, done=0.0)
         if table is None:
             return
         name = pair[TRANSMISSIONS_FILE].name
         for number, row in enumerate(table.rows, start=1):
+            if f"{name}:{row.line}" in self._done:
+                continue
             yield Found(
                 outcome=render_power_row(table, row, settings=self._settings),
                 file=f"{name}:{row.line}",
@@ -165,11 +212,26 @@ def _raiser(refusal: Refusal) -> Callable[[], bytes]:
     return read
 
 
+def _never_fetched() -> bytes:
+    raise AssertionError("samples are fetched in the order of the plans, not by name")
+
+
+def _unit(plan: Plan) -> str:
+    """What ``Found.file`` names it by."""
+    return plan.file if isinstance(plan, SessionPlan) else plan.name
+
+
+def _data_files(plan: Plan) -> tuple[str, ...]:
+    return plan.data_files if isinstance(plan, SessionPlan) else ()
+
+
 def _check_received(file: UploadedFile, data: bytes) -> None:
+    hint = "It changed while it was sent, or not all of it arrived: make a new upload."
     if len(data) != file.num_bytes:
-        raise Refusal("size_mismatch", f"{file.num_bytes} bytes were announced, {len(data)} are stored")
+        problem = f"{file.num_bytes} bytes were announced, {len(data)} are stored"
+        raise Refusal("size_mismatch", problem, hint=hint)
     if file.sha256 is not None and hashlib.sha256(data).hexdigest() != file.sha256:
-        raise Refusal("sha256_mismatch", "the stored bytes do not have the announced SHA-256")
+        raise Refusal("sha256_mismatch", "the stored bytes do not have the announced SHA-256", hint=hint)
 
 
 def _table_role(file: UploadedFile) -> str | None:
@@ -189,6 +251,8 @@ def _table_pairs(files: Iterable[UploadedFile]) -> list[dict[str, UploadedFile]]
 
 def _refused_rows(table: PowerTable, name: str) -> tuple[RefusedFile, ...]:
     return tuple(
-        RefusedFile(name=f"{name}:{problem.line}", code=problem.code, message=problem.message)
+        RefusedFile(
+            name=f"{name}:{problem.line}", code=problem.code, message=problem.message, hint=problem.hint
+        )
         for problem in table.problems
     )

@@ -9,17 +9,16 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from heimdall_core.catalogue.import_archiving import SessionArchiver
+from heimdall_core.catalogue.import_journal import ImportJournal, JournalEntry
 from heimdall_core.catalogue.import_reading import Found, Part, UploadedFile, UploadReader
 from heimdall_core.catalogue.import_report import ImportedRecording, ImportedSession, ImportReport
+from heimdall_core.catalogue.import_telling import check_stop, tell_refusal
 from heimdall_core.catalogue.transfers import MAX_IN_FLIGHT
 from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.domain.ports import JobStopped, ObjectStore, Progress, Reporter
 from heimdall_core.recordings.refusal import RefusedFile
 
 __all__ = ["ImportReport", "ImportedRecording", "ImportedSession", "UploadedFile", "import_files"]
-
-_MAX_REFUSAL_EVENTS = 50
-"""The report names every refused file; the job's history only the first ones."""
 
 
 def import_files(
@@ -30,6 +29,7 @@ def import_files(
     reporter: Reporter,
     settings: FeatureSettings | None = None,
     receivers: Collection[str] | None = None,
+    journal: ImportJournal | None = None,
 ) -> ImportReport:
     """Reads, checks and stores; the report says what became of every file.
 
@@ -40,47 +40,92 @@ def import_files(
         reporter: told of progress and refusals; asked between sessions whether to stop.
         settings: how long a recording must last, and what power tables are rendered for.
         receivers: those to take from power tables; None: all.
+        journal: what former attempts have accounted for is not read again; None: nothing is kept.
 
     Raises:
         StorageUnavailable: the store did not answer; importing again continues where it was.
         JobStopped: a stop was requested.
     """
     settings = settings or FeatureSettings()
+    entries = journal.load() if journal else ()
+    done = frozenset(unit for entry in entries for unit in entry.done)
     pool = ThreadPoolExecutor(2 * MAX_IN_FLIGHT, thread_name_prefix="import")
     try:
         archiver = SessionArchiver(store=store, pool=pool, recordings_uri=recordings_uri, settings=settings)
-        reader = UploadReader(store=store, pool=pool, settings=settings, receivers=receivers)
-        refused: list[RefusedFile] = []
-        for found in _with_progress(reader.parts(files), reporter):
-            _check_stop(reporter)
-            if isinstance(found.outcome, RefusedFile):
-                _report_refusal(found.outcome, reporter, num_before=len(refused))
-                refused.append(found.outcome)
-            else:
-                archiver.add(found.outcome, file=found.file, split_group=found.split_group)
-        _check_stop(reporter)
-        report = archiver.finish(tuple(refused))
+        outcomes = _Outcomes(archiver, reporter, journal, entries)
+        reader = UploadReader(store=store, pool=pool, settings=settings, receivers=receivers, done=done)
+        for found in _with_progress(reader.parts(files), reporter, num_done=len(done)):
+            outcomes.take(found)
+        check_stop(reporter)
+        report = outcomes.finish()
     finally:
         pool.shutdown(cancel_futures=True)
     reporter.event("files_imported", **report.counts())
     return report
 
 
-def _check_stop(reporter: Reporter) -> None:
-    if request := reporter.stop_requested():
-        raise JobStopped(request)
+class _Outcomes:
+    """What became of the units (archives, rows, collections) so far, in their order."""
+
+    def __init__(
+        self,
+        archiver: SessionArchiver,
+        reporter: Reporter,
+        journal: ImportJournal | None,
+        entries: Sequence[JournalEntry],
+    ) -> None:
+        self._archiver, self._reporter, self._journal = archiver, reporter, journal
+        self._refused: list[RefusedFile] = []
+        self._unit: str | None = None
+        self._done: list[str] = []
+        for entry in entries:
+            part = ImportReport.from_dict(entry.report)
+            archiver.restore(part)
+            self._refused += part.refused
+        self._num_written = len(self._refused)
+
+    def take(self, found: Found) -> None:
+        """One session or refusal; the next unit's first one settles the unit before.
+
+        Raises:
+            JobStopped: a stop was requested.
+        """
+        is_settled = found.file != self._unit
+        if is_settled:
+            self._settle(found.file)
+        try:
+            check_stop(self._reporter)
+        except JobStopped:
+            if is_settled:
+                self._write()
+            raise
+        if isinstance(found.outcome, RefusedFile):
+            tell_refusal(found.outcome, self._reporter, num_before=len(self._refused))
+            self._refused.append(found.outcome)
+        else:
+            self._archiver.add(found.outcome, file=found.file, split_group=found.split_group)
+
+    def finish(self) -> ImportReport:
+        """Everything, once it is stored."""
+        return self._archiver.finish(tuple(self._refused))
+
+    def _settle(self, next_unit: str) -> None:
+        if self._unit is not None:
+            self._done.append(self._unit)
+            if self._journal and self._journal.is_due(len(self._done)):
+                self._write()
+        self._unit = next_unit
+
+    def _write(self) -> None:
+        if self._journal and self._done:
+            part = self._archiver.take_news(tuple(self._refused[self._num_written :]))
+            self._journal.write(self._done, part.to_dict())
+            self._done, self._num_written = [], len(self._refused)
 
 
-def _report_refusal(refused: RefusedFile, reporter: Reporter, *, num_before: int) -> None:
-    if num_before < _MAX_REFUSAL_EVENTS:
-        reporter.event(
-            "file_refused", file=refused.name, code=refused.code, message=refused.message, hint=refused.hint
-        )
-
-
-def _with_progress(parts: Sequence[Part], reporter: Reporter) -> Iterator[Found]:
-    total = sum(part.num_units for part in parts)
-    finished = 0
+def _with_progress(parts: Sequence[Part], reporter: Reporter, *, num_done: int) -> Iterator[Found]:
+    total = sum(part.num_units for part in parts) + num_done
+    finished = num_done
     for part in parts:
         for found in part.read():
             yield found

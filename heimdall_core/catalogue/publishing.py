@@ -1,15 +1,16 @@
 """Publishing an import: its sessions enter the catalogue in the transaction of the job's success."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from heimdall_core.catalogue.import_report import ImportedRecording, ImportedSession, ImportReport
+from heimdall_core.catalogue.import_result import MAX_LISTED, result_of
 from heimdall_core.catalogue.receivers import lock_receivers
 from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
@@ -40,13 +41,23 @@ def publish_import(
     )
     brought = [*added, *known.values()]
     _insert(session, SessionImport, [{"job_id": job_id, "session_id": i} for i in brought])
-    return {
-        "accepted": len(fresh),
-        "session_count": len(brought),
-        "duplicates": len(report.duplicates) + len(known),
-        "refused": [asdict(refused) for refused in report.refused],
-        "warnings": warnings,
-    }
+    return result_of(
+        accepted=len(fresh),
+        session_count=len(brought),
+        duplicates=len(report.duplicates) + len(known),
+        refused=report.refused,
+        warnings=warnings,
+    ) | {"known": _told_known(report, known)}
+
+
+def _told_known(report: ImportReport, known: Mapping[str, UUID]) -> list[dict[str, str]]:
+    """Which file brought which session of the catalogue again; the first ones."""
+    again = (
+        {"file": one.file, "session_id": str(known[one.sha256])}
+        for one in report.sessions
+        if one.sha256 in known
+    )
+    return list(islice(again, MAX_LISTED))
 
 
 def _known_sessions(session: Session, checksums: Sequence[str]) -> dict[str, UUID]:
@@ -72,7 +83,9 @@ def _ensure_stations(
         for station in session.scalars(select(Station).where(Station.name.in_(sorted(sites))))
     }
     fresh = [_station(site) for name, site in sites.items() if name not in known]
-    _insert(session, Station, fresh)
+    if fresh:
+        # Not by COPY, which does not cast: a platform may keep whole metres.
+        session.execute(insert(Station), fresh)
     warnings = [w for name, station in known.items() if (w := _moved(station, sites[name]))]
     ids = {name: station.id for name, station in known.items()}
     return ids | {row["name"]: row["id"] for row in fresh}, warnings
@@ -108,7 +121,8 @@ def _ensure_sources(session: Session, imported: Iterable[ImportedSession]) -> di
     ids: dict[tuple[object, ...], UUID] = {}
     for batch in _batches(sorted({source.name for source in wanted.values()})):
         for row in session.scalars(select(KnownSource).where(KnownSource.name.in_(batch))):
-            ids.setdefault(_place_key(row.name, row.frequency_hz, row.latitude, row.longitude), row.id)
+            if row.frequency_hz is not None and row.latitude is not None and row.longitude is not None:
+                ids.setdefault(_place_key(row.name, row.frequency_hz, row.latitude, row.longitude), row.id)
     fresh = {key: _source(source) for key, source in wanted.items() if key not in ids}
     _insert(session, KnownSource, list(fresh.values()))
     return ids | {key: row["id"] for key, row in fresh.items()}

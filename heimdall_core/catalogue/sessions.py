@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import UUID
 
 from annotated_types import MaxLen, MinLen
-from sqlalchemy import ColumnElement, CursorResult, Row, Select, any_, func, literal, select, tuple_, update
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
+from sqlalchemy import ColumnElement, CursorResult, Row, Select, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from heimdall_core.catalogue.session_filters import any_uuid, has_approval, started_within
 from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.job_tables import Job
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
@@ -41,13 +41,30 @@ class ApprovalRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFilter:
+    """Which sessions to list."""
+
+    approval_status: str | None = None
+    import_job_id: str | None = None
+    source: str | None = None
+    """Name of the known source."""
+    started_after: datetime | None = None
+    """The session began then or later."""
+    started_before: datetime | None = None
+    """The session began earlier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary:
-    """A session, its source and, if we imported it, its archive."""
+    """A session, its source if it is known, and its archive if it came as one."""
 
     session: RecordingSession
-    source: KnownSource
+    source: KnownSource | None
     archive: SessionArchive | None
     num_recordings: int
+    """Those that are described: the others cannot train."""
+    import_job_id: str | None
+    """The import that brought it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,26 +76,27 @@ class SessionDetail:
 
 
 def list_sessions(
-    session: Session,
-    *,
-    approval_status: str | None = None,
-    import_job_id: str | None = None,
-    cursor: str | None,
-    limit: int,
+    session: Session, wanted: SessionFilter, *, cursor: str | None, limit: int
 ) -> Page[SessionSummary]:
     """Newest first."""
-    statement = _summaries()
-    if approval_status is not None:
-        statement = statement.where(RecordingSession.approval_status == approval_status)
-    if import_job_id is not None:
-        statement = statement.where(RecordingSession.id.in_(_brought_by(import_job_id)))
+    statement = _filtered(_summaries(), wanted)
     if cursor:
         statement = statement.where(_before(cursor))
-    statement = statement.order_by(RecordingSession.created_at.desc(), RecordingSession.id.desc())
-    rows = [_summary(row) for row in session.execute(statement.limit(limit + 1))]
-    last = rows[limit - 1].session if len(rows) > limit else None
-    position = encode_cursor(last.created_at, str(last.id)) if last and last.created_at else None
-    return Page(items=rows[:limit], next_cursor=position)
+    statement = statement.order_by(_CREATED_AT.desc(), RecordingSession.id.desc())
+    rows = session.execute(statement.limit(limit + 1)).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    position = encode_cursor(last.created_at, str(last[0].id)) if last else None
+    return Page(items=_with_numbers(session, rows[:limit]), next_cursor=position)
+
+
+def _filtered(statement: Select[*tuple[Any, ...]], wanted: SessionFilter) -> Select[*tuple[Any, ...]]:
+    if wanted.approval_status is not None:
+        statement = statement.where(has_approval(wanted.approval_status))
+    if wanted.import_job_id is not None:
+        statement = statement.where(RecordingSession.id.in_(_brought_by(wanted.import_job_id)))
+    if wanted.source is not None:
+        statement = statement.where(KnownSource.name == wanted.source)
+    return started_within(statement, wanted.started_after, wanted.started_before)
 
 
 def find_session(session: Session, session_id: UUID) -> SessionDetail:
@@ -93,10 +111,11 @@ def find_session(session: Session, session_id: UUID) -> SessionDetail:
     recordings = session.execute(
         select(Measurement, Station)
         .join(Station, Station.id == Measurement.websdr_station_id)
-        .where(Measurement.recording_session_id == session_id)
+        .where(Measurement.recording_session_id == session_id, Measurement.iq_sha256.is_not(None))
         .order_by(Station.name)
     )
-    return SessionDetail(summary=_summary(row), recordings=[(m, s) for m, s in recordings])
+    (summary,) = _with_numbers(session, [row])
+    return SessionDetail(summary=summary, recordings=[(m, s) for m, s in recordings])
 
 
 def set_approval(session: Session, session_id: UUID, status: ApprovalStatus) -> SessionDetail:
@@ -122,11 +141,11 @@ def approve_sessions(session: Session, request: ApprovalRequest) -> int:
         raise InvalidRequest("name the sessions in one way", problems=(problem,))
     if request.ids is not None:
         _check_exist(session, request.ids)
-        return _judge(session, RecordingSession.id == _any_uuid(request.ids), "approved")
+        return _judge(session, RecordingSession.id == any_uuid(request.ids), "approved")
     _check_import(session, request.import_job_id)
     assert request.import_job_id is not None
-    pending = RecordingSession.approval_status == "pending"
-    return _judge(session, RecordingSession.id.in_(_brought_by(request.import_job_id)) & pending, "approved")
+    brought = RecordingSession.id.in_(_brought_by(request.import_job_id))
+    return _judge(session, brought & has_approval("pending"), "approved")
 
 
 def _brought_by(import_job_id: str) -> Select[UUID]:
@@ -144,7 +163,7 @@ def _judge(session: Session, which: ColumnElement[bool], status: ApprovalStatus)
 
 
 def _check_exist(session: Session, ids: Sequence[UUID]) -> None:
-    known = set(session.scalars(select(RecordingSession.id).where(RecordingSession.id == _any_uuid(ids))))
+    known = set(session.scalars(select(RecordingSession.id).where(RecordingSession.id == any_uuid(ids))))
     problems = tuple(
         FieldProblem(pointer=f"/ids/{index}", detail="no such recording session")
         for index, identifier in enumerate(ids)
@@ -160,27 +179,53 @@ def _check_import(session: Session, job_id: str | None) -> None:
         raise NotFound(f"no import job {job_id!r}", code="job_not_found", problems=(problem,))
 
 
-def _any_uuid(ids: Sequence[UUID]) -> ColumnElement[Any]:
-    """One parameter however many ids there are."""
-    return any_(literal(list(ids), ARRAY(UUID_TYPE(as_uuid=True))))
+#: The platform may leave the time of creation open.
+_CREATED_AT = func.coalesce(RecordingSession.created_at, RecordingSession.session_start)
+_FIRST_IMPORT = (
+    select(SessionImport.job_id)
+    .join(Job, Job.id == SessionImport.job_id)
+    .where(SessionImport.session_id == RecordingSession.id)
+    .order_by(Job.created_at, Job.id)
+    .limit(1)
+    .correlate(RecordingSession)
+    .scalar_subquery()
+)
 
 
 def _summaries() -> Select[*tuple[Any, ...]]:
-    num_recordings = (
-        select(func.count())
-        .where(Measurement.recording_session_id == RecordingSession.id)
-        .correlate(RecordingSession)
-        .scalar_subquery()
-    )
+    """The platform's sessions may lack a source, and have no archive."""
     return (
-        select(RecordingSession, KnownSource, SessionArchive, num_recordings)
-        .join(KnownSource, KnownSource.id == RecordingSession.known_source_id)
+        select(
+            RecordingSession,
+            KnownSource,
+            SessionArchive,
+            func.coalesce(SessionArchive.import_job_id, _FIRST_IMPORT).label("import_job_id"),
+            _CREATED_AT.label("created_at"),
+        )
+        .outerjoin(KnownSource, KnownSource.id == RecordingSession.known_source_id)
         .outerjoin(SessionArchive, SessionArchive.session_id == RecordingSession.id)
     )
 
 
-def _summary(row: Row[*tuple[Any, ...]]) -> SessionSummary:
-    return SessionSummary(session=row[0], source=row[1], archive=row[2], num_recordings=row[3])
+def _with_numbers(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[SessionSummary]:
+    """Counts the recordings of all at once: the platform's table need not have an index for it."""
+    ids = [row[0].id for row in rows]
+    counted = session.execute(
+        select(Measurement.recording_session_id, func.count())
+        .where(Measurement.recording_session_id == any_uuid(ids), Measurement.iq_sha256.is_not(None))
+        .group_by(Measurement.recording_session_id)
+    )
+    numbers = {row[0]: row[1] for row in counted}
+    return [
+        SessionSummary(
+            session=row[0],
+            source=row[1],
+            archive=row[2],
+            num_recordings=numbers.get(row[0].id, 0),
+            import_job_id=row.import_job_id,
+        )
+        for row in rows
+    ]
 
 
 def _before(cursor: str) -> ColumnElement[bool]:
@@ -189,7 +234,7 @@ def _before(cursor: str) -> ColumnElement[bool]:
         key = UUID(identifier)
     except ValueError as error:
         raise InvalidRequest("the cursor is not valid") from error
-    return tuple_(RecordingSession.created_at, RecordingSession.id) < (created_at, key)
+    return tuple_(_CREATED_AT, RecordingSession.id) < (created_at, key)
 
 
 def _no_session(session_id: UUID) -> NotFound:

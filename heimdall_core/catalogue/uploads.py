@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Protocol
@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from heimdall_core.database.base import JsonObject
 from heimdall_core.database.catalogue_tables import Upload
 from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job
@@ -22,6 +23,7 @@ MAX_FILE_BYTES = 5 * 1024**3
 """What S3 takes in one PUT."""
 MAX_NAME_CHARS = 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256_DETAIL = "use 64 lower-case hexadecimal digits"
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]")
 _KEY_NAME_CHARS = 80
 
@@ -62,12 +64,33 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompletedFile:
+    """What is known of a file once it has been PUT."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    name: Annotated[str, MinLen(1), MaxLen(MAX_NAME_CHARS)]
+    sha256: str
+    """Hexadecimal; the import refuses the file if it differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadCompletion:
     """The caller's word that every file has been PUT."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     options: ImportOptions = field(default_factory=ImportOptions)
+    files: Annotated[tuple[CompletedFile, ...], MaxLen(MAX_FILES)] = ()
+    """Checksums that were not known when the upload was announced."""
+
+
+class ListSizes(Protocol):
+    """Bytes of each object whose URI begins so."""
+
+    def __call__(self, prefix: str) -> Mapping[str, int]:
+        """URI -> bytes."""
+        ...
 
 
 class SubmitImport(Protocol):
@@ -92,7 +115,7 @@ def create_upload(session: Session, request: NewUpload, *, bucket: str, owner: s
         files=[
             {
                 "name": file.name,
-                "uri": f"s3://{bucket}/uploads/{upload_id}/{number}/{_key_name(file.name)}",
+                "uri": f"{_prefix(bucket, upload_id)}{number}/{_key_name(file.name)}",
                 "num_bytes": file.size,
                 "sha256": file.sha256,
             }
@@ -126,6 +149,7 @@ def complete_upload(
     Raises:
         NotFound: no such upload, or another owner's.
         Conflict: it has been completed before.
+        InvalidRequest: a stated checksum cannot be that of a file of the upload; each is named.
     """
     upload = find_upload(session, upload_id, owner=owner, lock=True)
     if upload.completed_at is not None:
@@ -134,6 +158,7 @@ def complete_upload(
             code="upload_already_complete",
             hint=f"Its import is /v1/jobs/{upload.job_id}.",
         )
+    upload.files = _with_checksums(upload.files, completion.files)
     upload.options = asdict(completion.options)
     upload.completed_at = session.execute(select(func.now())).scalar_one()
     session.flush()
@@ -141,6 +166,44 @@ def complete_upload(
     upload.job_id = job.id
     session.flush()
     return job
+
+
+def received_files(upload: Upload, *, bucket: str, list_sizes: ListSizes) -> frozenset[str]:
+    """Names of the files that lie in the store with the announced size, by listing them once.
+
+    Raises:
+        StorageUnavailable: the store did not answer.
+    """
+    stored = list_sizes(_prefix(bucket, upload.id))
+    return frozenset(file["name"] for file in upload.files if stored.get(file["uri"]) == file["num_bytes"])
+
+
+def _prefix(bucket: str, upload_id: str) -> str:
+    return f"s3://{bucket}/uploads/{upload_id}/"
+
+
+def _with_checksums(files: Sequence[JsonObject], stated: Sequence[CompletedFile]) -> list[JsonObject]:
+    problems = tuple(_checksum_problems({file["name"]: file["sha256"] for file in files}, stated))
+    if problems:
+        raise InvalidRequest("some checksums cannot be right", problems=problems[:100])
+    checksums = {file.name: file.sha256 for file in stated}
+    return [{**file, "sha256": checksums.get(file["name"], file["sha256"])} for file in files]
+
+
+def _checksum_problems(
+    announced: Mapping[str, str | None], stated: Sequence[CompletedFile]
+) -> Iterator[FieldProblem]:
+    counts = Counter(file.name for file in stated)
+    for number, file in enumerate(stated):
+        if file.name not in announced:
+            yield FieldProblem(pointer=f"/files/{number}/name", detail="is no file of this upload")
+        elif counts[file.name] > 1:
+            yield FieldProblem(pointer=f"/files/{number}/name", detail="use each name once")
+        if not _SHA256.fullmatch(file.sha256):
+            yield FieldProblem(pointer=f"/files/{number}/sha256", detail=_SHA256_DETAIL)
+        elif announced.get(file.name) not in (None, file.sha256):
+            detail = f"{announced[file.name]} was announced"
+            yield FieldProblem(pointer=f"/files/{number}/sha256", detail=detail)
 
 
 def _key_name(name: str) -> str:
@@ -162,8 +225,7 @@ def _problems(files: Sequence[UploadFile]) -> Iterator[FieldProblem]:
         elif counts[file.name] > 1:
             yield FieldProblem(pointer=f"/files/{number}/name", detail="use each name once")
         if file.sha256 is not None and not _SHA256.fullmatch(file.sha256):
-            detail = "use 64 lower-case hexadecimal digits"
-            yield FieldProblem(pointer=f"/files/{number}/sha256", detail=detail)
+            yield FieldProblem(pointer=f"/files/{number}/sha256", detail=_SHA256_DETAIL)
 
 
 def _is_plain_path(name: str) -> bool:

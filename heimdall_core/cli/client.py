@@ -26,12 +26,19 @@ class ApiClient:
         ServerUnreachable: it did not answer.
     """
 
-    def __init__(self, url: str, api_key: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,
+    ) -> None:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}"},
-            timeout=_TIMEOUT,
+            timeout=timeout,
             trust_env=not is_local(url),
             transport=transport,
         )
@@ -82,9 +89,9 @@ class ApiClient:
         given = {name: str(value) for name, value in (parameters or {}).items() if value is not None}
         try:
             answer = self._http.request(method, path, params=given, json=body, headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServerUnreachable(
-                f"no answer from {self.url}: {error}",
+                f"no answer from {self.url}: {error or type(error).__name__}",
                 hint="`heimdall status` shows a local service, `heimdall up` starts one",
             ) from error
         if answer.is_error:
@@ -131,7 +138,7 @@ def refusal(answer: httpx.Response) -> RequestRefused:
     )
 
 
-def connect() -> ApiClient:
+def connect(*, timeout: httpx.Timeout = _TIMEOUT) -> ApiClient:
     """The API that ``HEIMDALL_URL`` and ``HEIMDALL_API_KEY`` name, else the one that ``heimdall up`` started.
 
     Raises:
@@ -139,13 +146,16 @@ def connect() -> ApiClient:
     """
     url, key = os.environ.get("HEIMDALL_URL"), os.environ.get("HEIMDALL_API_KEY")
     if url and key:
-        return ApiClient(url, key)
+        return ApiClient(url, key, timeout=timeout)
     if url:
-        raise ServerUnknown("HEIMDALL_URL is set but HEIMDALL_API_KEY is not")
-    return connect_local(Home(default_home()))
+        raise ServerUnknown(
+            "HEIMDALL_URL is set but HEIMDALL_API_KEY is not",
+            hint="set HEIMDALL_API_KEY to a key of that service",
+        )
+    return connect_local(Home(default_home()), timeout=timeout)
 
 
-def connect_local(home: Home) -> ApiClient:
+def connect_local(home: Home, *, timeout: httpx.Timeout = _TIMEOUT) -> ApiClient:
     """The API of a running local stack.
 
     Raises:
@@ -157,4 +167,4 @@ def connect_local(home: Home) -> ApiClient:
             f"no Heimdall runs in {home.root}",
             hint="`heimdall up` starts one; HEIMDALL_URL and HEIMDALL_API_KEY name another",
         )
-    return ApiClient(state.url, home.api_key())
+    return ApiClient(state.url, home.api_key(), timeout=timeout)

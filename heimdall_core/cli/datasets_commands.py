@@ -1,52 +1,47 @@
-"""``heimdall datasets create|list|show``."""
+"""``heimdall datasets preview|create|list|show``."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
+import httpx
 import typer
 
-from heimdall_core.cli.client import Json, connect, path_of
+from heimdall_core.cli.client import ApiClient, Json, connect, path_of
+from heimdall_core.cli.dataset_options import takes_definition
+from heimdall_core.cli.dataset_report import SPLITS, describe, show_preview, show_version
 from heimdall_core.cli.output import moment, say, show_json, show_rows
+from heimdall_core.domain.errors import InvalidRequest
 
-app = typer.Typer(help="Datasets: freeze, list, show.", no_args_is_help=True)
+__all__ = ["app", "describe"]
+
+app = typer.Typer(help="Datasets: preview, freeze, list, show.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Groups = Annotated[list[str] | None, typer.Option(help="With --strategy group; repeat for more.")]
+
+_PATIENT = httpx.Timeout(300.0, connect=5.0)
+"""A definition of a hundred thousand sessions takes the service a while."""
 
 
-@app.command()
-def create(
-    name: str,
-    import_job: Annotated[
-        list[str] | None, typer.Option(help="Only sessions of this import; repeat for more.")
-    ] = None,
-    strategy: Annotated[Literal["spatial_block", "group"], typer.Option()] = "spatial_block",
-    block_km: Annotated[float, typer.Option(help="Side of a spatial block.")] = 20.0,
-    test_fraction: float = 0.2,
-    val_fraction: float = 0.2,
-    test_group: Groups = None,
-    val_group: Groups = None,
-    seed: int = 0,
-    as_json: JsonOption = False,
-) -> None:
+def preview(body: Json, as_json: bool) -> None:
+    """Counts what a definition would freeze, and tells what would make that fail; changes nothing."""
+    with connect(timeout=_PATIENT) as client:
+        found = client.post("/v1/datasets:preview", body)
+    show_json(found) if as_json else show_preview(str(body["name"]), found)
+
+
+def create(body: Json, as_json: bool) -> None:
     """Freezes the approved sessions as a new version of a dataset."""
-    split: Json = {"strategy": strategy, "seed": seed}
-    if strategy == "group":
-        split |= {"test_groups": test_group or [], "val_groups": val_group or []}
-    else:
-        split |= {"block_km": block_km, "test_fraction": test_fraction, "val_fraction": val_fraction}
-    query: Json = {"import_job_ids": import_job} if import_job else {}
-    with connect() as client:
-        version = client.post("/v1/datasets", {"name": name, "query": query, "split": split})
-    show_json(version) if as_json else say(describe(version))
+    with connect(timeout=_PATIENT) as client:
+        version = client.post("/v1/datasets", body)
+    if as_json:
+        show_json(version)
+        return
+    say(describe(version))
+    if not version["created"]:
+        say("[dim]that version held exactly this already; none was made[/]")
 
 
-def describe(version: Json) -> str:
-    """A dataset version in one line."""
-    counts = version["counts"]
-    return (
-        f"{version['name']} version {version['version']}: {counts['train']} training, {counts['val']} "
-        f"validation, {counts['test']} test sessions of {len(version['receivers'])} receivers"
-    )
+app.command("preview", no_args_is_help=True)(takes_definition(preview))
+app.command("create", no_args_is_help=True)(takes_definition(create, without=("status",)))
 
 
 @app.command("list")
@@ -63,7 +58,7 @@ def list_(limit: Annotated[int, typer.Option(min=1)] = 50, as_json: JsonOption =
             (
                 v["name"],
                 v["version"],
-                *(v["counts"][split] for split in ("train", "val", "test")),
+                *(v["counts"][split] for split in SPLITS),
                 len(v["receivers"]),
                 moment(v["created_at"]),
             )
@@ -74,7 +69,20 @@ def list_(limit: Annotated[int, typer.Option(min=1)] = 50, as_json: JsonOption =
 
 
 @app.command()
-def show(name: str, version: int) -> None:
-    """Shows one dataset version as JSON."""
+def show(
+    name: Annotated[str, typer.Argument(help="NAME or NAME/VERSION.")],
+    version: Annotated[int | None, typer.Argument(help="Default: the newest.", min=1)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shows a dataset version: what it holds, by which receivers, and what was asked for."""
     with connect() as client:
-        show_json(client.get(path_of("datasets", name, "versions", version)))
+        found = _find(client, name, version)
+    show_json(found) if as_json else show_version(found)
+
+
+def _find(client: ApiClient, name: str, version: int | None) -> Json:
+    name, slash, number = name.partition("/")
+    if slash and (version is not None or not number.isdecimal()):
+        raise InvalidRequest("name the dataset as NAME, NAME/VERSION or NAME VERSION")
+    chosen = number if slash else version
+    return client.get(path_of("datasets", name, *(() if chosen is None else ("versions", chosen))))

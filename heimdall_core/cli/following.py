@@ -29,6 +29,8 @@ SENTENCES: Mapping[str, str] = {
     "first_step": "first training step {seconds_since_start} s after the pipeline began",
     "training_finished": "trained {epochs} epochs, {steps} steps; the best was epoch {best_epoch}",
     "checkpoint.durable": "checkpoint of epoch {epoch} is durable",
+    "recordings_read": "{described} recordings described, {refused} refused",
+    "import_resumed": "goes on after {files_done} files",
     "resumed": "resumed at epoch {epoch}, step {step}",
     "tracking_unavailable": "MLflow does not answer: {message}; the training goes on without it",
 }

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, path_of
+from heimdall_core.cli.completion import JobArgument
 from heimdall_core.cli.following import describe, follow, phase_of
 from heimdall_core.cli.jobs_submitting import evaluate, export, submit, tell_result
 from heimdall_core.cli.output import console, moment, say, show_json, show_rows, size
+from heimdall_core.domain.job import JobKind, JobStatus
 
 app = typer.Typer(help="Jobs: submit, export, evaluate, follow, cancel.", no_args_is_help=True)
 
@@ -21,8 +23,8 @@ app.command()(evaluate)
 
 @app.command("list")
 def list_(
-    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, ...")] = None,
-    kind: Annotated[str | None, typer.Option(help="train, export, evaluate or import.")] = None,
+    status: Annotated[JobStatus | None, typer.Option(help="Only these.")] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="Only these.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +47,7 @@ def _remark(job: Json) -> str:
 
 
 @app.command()
-def show(job_id: str, as_json: JsonOption = False) -> None:
+def show(job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Shows a job: state, specification, attempts, result."""
     with connect() as client:
         job = client.get(path_of("jobs", job_id))
@@ -84,7 +86,7 @@ def _attempt_line(attempt: Json) -> str:
 
 
 @app.command()
-def checkpoints(job_id: str, as_json: JsonOption = False) -> None:
+def checkpoints(job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Lists a training's durable checkpoints; each can be exported."""
     with connect() as client:
         found = client.get(path_of("jobs", job_id, "checkpoints"))["data"]
@@ -99,7 +101,7 @@ def checkpoints(job_id: str, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def watch(job_id: str, as_json: JsonOption = False) -> None:
+def watch(job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Follows a job to its end."""
     with connect() as client:
         job = follow(client, job_id, quiet=as_json)
@@ -112,7 +114,7 @@ def watch(job_id: str, as_json: JsonOption = False) -> None:
 
 @app.command()
 def logs(
-    job_id: str, attempt: Annotated[int | None, typer.Option(help="Default: the newest.")] = None
+    job_id: JobArgument, attempt: Annotated[int | None, typer.Option(help="Default: the newest.")] = None
 ) -> None:
     """Prints what a job wrote."""
     with connect() as client:
@@ -130,7 +132,7 @@ def _log_texts(client: ApiClient, job_id: str, attempt: int | None) -> list[str]
 
 
 @app.command()
-def cancel(job_id: str, as_json: JsonOption = False) -> None:
+def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Asks a job to end."""
     with connect() as client:
         job = client.post(path_of("jobs", job_id) + ":cancel")

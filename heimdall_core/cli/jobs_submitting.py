@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from heimdall_core.cli.client import Json, connect
+from heimdall_core.cli.completion import dataset_names
 from heimdall_core.cli.following import follow
 from heimdall_core.cli.output import metres, say, show_json, size
 from heimdall_core.domain.errors import InvalidRequest
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_DATASET = typer.Argument(help="Dataset, as NAME or NAME/VERSION.", autocompletion=dataset_names)
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
 KeyOption = Annotated[
     str | None, typer.Option(help="Of the request: the same key never queues a second job.")
@@ -20,7 +22,7 @@ KeyOption = Annotated[
 
 
 def submit(
-    dataset: Annotated[str | None, typer.Argument(help="Dataset, as NAME or NAME/VERSION.")] = None,
+    dataset: Annotated[str | None, _DATASET] = None,
     model: Annotated[str | None, typer.Option(help="Name of the registered model.")] = None,
     backbone: Annotated[str | None, typer.Option(help="micro, atto, ... large.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
@@ -72,7 +74,7 @@ def export(
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="MODEL or MODEL/VERSION.")],
-    dataset: Annotated[str, typer.Argument(help="Dataset, as NAME or NAME/VERSION.")],
+    dataset: Annotated[str, _DATASET],
     split: Annotated[str | None, typer.Option(help="train, val or test.", show_default="test")] = None,
     idempotency_key: KeyOption = None,
     watch: WatchOption = False,

@@ -1,51 +1,95 @@
 """The ``heimdall`` command: its tree, and the one place where errors become lines and exit codes."""
 
 import sys
+from collections.abc import Callable
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from heimdall_core.cli import (
     datasets_commands,
     demo_commands,
+    doctor,
     jobs_commands,
     models_commands,
     predict_commands,
+    recording_picture,
     recordings_commands,
     simulating,
     stack_commands,
+    train_commands,
 )
-from heimdall_core.cli.output import show_error
-from heimdall_core.domain.errors import HeimdallError
+from heimdall_core.cli.errors import EXIT_CODES
+from heimdall_core.cli.failing import report_failure
+
+PANELS: Final[dict[str, tuple[str, ...]]] = {
+    "Service": ("up", "down", "status", "doctor", "migrate"),
+    "Recordings and datasets": ("recordings", "datasets"),
+    "Jobs and models": ("jobs", "models", "predict"),
+    "Tools": ("demo", "simulate", "train"),
+}
+"""The panels of the help, and the commands of each, in order."""
+
+
+class InPanels(TyperGroup):
+    """Lists the commands panel by panel."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        ordered = [name for names in PANELS.values() for name in names]
+        return sorted(self.commands, key=ordered.index)
+
 
 app = typer.Typer(
     name="heimdall",
+    cls=InPanels,
     help="Training as a service for Heimdall: recordings in, a registered ONNX model out.",
+    epilog="Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in EXIT_CODES.items()) + ".",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-app.command()(stack_commands.up)
-app.command()(stack_commands.down)
-app.command()(stack_commands.status)
-app.command()(demo_commands.demo)
-app.add_typer(recordings_commands.app, name="recordings")
-app.add_typer(datasets_commands.app, name="datasets")
-app.add_typer(jobs_commands.app, name="jobs")
-app.add_typer(models_commands.app, name="models")
-app.command()(predict_commands.predict)
-app.command()(simulating.simulate)
-app.command()(stack_commands.migrate)
+
+
+def _panel(name: str) -> str:
+    return next(panel for panel, names in PANELS.items() if name in names)
+
+
+def _command(function: Callable[..., None]) -> None:
+    app.command(rich_help_panel=_panel(function.__name__))(function)
+
+
+def _group(name: str, group: typer.Typer) -> None:
+    app.add_typer(group, name=name, rich_help_panel=_panel(name))
+
+
+for _function in (
+    stack_commands.up,
+    stack_commands.down,
+    stack_commands.status,
+    doctor.doctor,
+    stack_commands.migrate,
+    predict_commands.predict,
+    demo_commands.demo,
+    simulating.simulate,
+):
+    _command(_function)
+app.command(rich_help_panel=_panel("train"), context_settings=train_commands.PASS_THROUGH)(
+    train_commands.train
+)
+recordings_commands.app.command("show")(recording_picture.show)
+_group("recordings", recordings_commands.app)
+_group("datasets", datasets_commands.app)
+_group("jobs", jobs_commands.app)
+_group("models", models_commands.app)
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
         app()
-    except HeimdallError as error:
-        show_error(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last place where one can be told
+        sys.exit(report_failure(error))
 
 
 if __name__ == "__main__":

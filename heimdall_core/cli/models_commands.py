@@ -8,19 +8,25 @@ import httpx
 import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, is_local, path_of
+from heimdall_core.cli.completion import model_names
 from heimdall_core.cli.errors import ServerUnreachable
+from heimdall_core.cli.model_summary import show_version
 from heimdall_core.cli.output import metres, moment, say, show_json, show_rows, size
-from heimdall_core.domain.errors import DataError, InvalidRequest
+from heimdall_core.domain.errors import DataError, HeimdallError, InvalidRequest
 
 app = typer.Typer(help="Registered models: list, show, download.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ModelArgument = Annotated[str, typer.Argument(help="NAME or NAME/VERSION.")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="NAME or NAME/VERSION; of a name its champion.", autocompletion=model_names)
+]
 
 
 @app.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(help="Versions of this model.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Versions of this model.", autocompletion=model_names)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1)] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,24 +67,36 @@ def _show_versions(versions: list[Json]) -> None:
 
 
 @app.command()
-def show(model: ModelArgument) -> None:
-    """Shows a model version as JSON."""
+def show(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Shows a model version: its metrics, dataset, receivers and file."""
     with connect() as client:
-        show_json(find_version(client, model))
+        version = find_version(client, model)
+    if as_json:
+        show_json(version)
+    else:
+        show_version(version)
 
 
 @app.command()
 def download(
     model: ModelArgument,
-    to: Annotated[Path | None, typer.Option(help="File.", show_default="NAME-VERSION.onnx")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", "--to", help="File or folder.", show_default="NAME-VERSION.onnx"),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Downloads a version's ONNX file and checks it."""
+    """Downloads a version's ONNX file and checks its sha256."""
     with connect() as client:
         version = find_version(client, model)
-    target = to or Path(f"{version['name']}-{version['version']}.onnx")
-    onnx = version["onnx"]
+    name, onnx = f"{version['name']}-{version['version']}.onnx", version["onnx"]
+    target = Path(name) if output is None else output / name if output.is_dir() else output
     download_checked(onnx["download_url"], target, sha256=onnx["sha256"])
-    say(f"{target}  {size(target.stat().st_size)}  sha256 {onnx['sha256']}")
+    num_bytes = target.stat().st_size
+    if as_json:
+        show_json({"file": str(target), "bytes": num_bytes, "sha256": onnx["sha256"]})
+    else:
+        say(f"{target}  {size(num_bytes)}  sha256 {onnx['sha256']}")
 
 
 def find_version(client: ApiClient, model: str) -> Json:
@@ -101,7 +119,7 @@ def download_checked(url: str, target: Path, *, sha256: str) -> None:
         DataError: the bytes are not those that the service registered.
         ServerUnreachable: the object store does not answer.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target)
     unfinished = target.with_name(f".{target.name}.part")
     digest = hashlib.sha256()
     try:
@@ -115,8 +133,25 @@ def download_checked(url: str, target: Path, *, sha256: str) -> None:
                 file.write(part)
     except httpx.HTTPError as error:
         unfinished.unlink(missing_ok=True)
-        raise ServerUnreachable(f"cannot download {target.name}: {error}") from error
+        raise _not_downloaded(target, error) from error
     if digest.hexdigest() != sha256:
         unfinished.unlink()
         raise DataError(f"{target.name} is damaged: its sha256 is not {sha256}", code="object_changed")
     unfinished.replace(target)
+
+
+def _make_folder(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(f"cannot write {target}: {error.strerror}") from error
+
+
+def _not_downloaded(target: Path, error: httpx.HTTPError) -> HeimdallError:
+    """A refusal by the object store, or its silence."""
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        return DataError(f"cannot download {target.name}: the object store answers HTTP {status}")
+    return ServerUnreachable(
+        f"cannot download {target.name}: {error}", hint="`heimdall doctor` checks the object store"
+    )

@@ -1,16 +1,33 @@
 """What commands print: lines, tables and JSON on stdout, errors on stderr."""
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from heimdall_core.domain.errors import HeimdallError
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """Prints what it is given: no guessed colours, no emoji for ``:names:``, plain where nobody watches."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None, soft_wrap: bool = False) -> None:
+        super().__init__(stderr=stderr, width=width, soft_wrap=soft_wrap, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Ends quietly: the reader, such as ``head``, has seen enough."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
+
+
+console = PlainConsole(soft_wrap=True)
+errors = PlainConsole(stderr=True, soft_wrap=True)
 
 KILOBYTE = 1000.0
 _WIDE = 1000
@@ -60,7 +77,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty
 def show_table(made: Table) -> None:
     """Prints a table with every cell whole; a narrow terminal wraps its lines itself."""
     needed = made.__rich_measure__(console, console.options.update_width(_WIDE)).maximum
-    Console(width=max(console.width, needed), highlight=False).print(made)
+    PlainConsole(width=max(console.width, needed)).print(made)
 
 
 def _cell(value: object) -> str:

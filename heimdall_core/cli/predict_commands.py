@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, path_of
+from heimdall_core.cli.completion import session_ids
 from heimdall_core.cli.models_commands import ModelArgument, download_checked, find_version
 from heimdall_core.cli.output import console, say, show_json
 from heimdall_core.domain.errors import DataError, InvalidRequest
@@ -47,14 +48,17 @@ class Located:
 
 def predict(
     model: ModelArgument,
-    recording: Annotated[str, typer.Argument(help="Id of a recording session, or a .sigmf archive.")],
+    recording: Annotated[
+        str,
+        typer.Argument(help="Id of a recording session, or a .sigmf archive.", autocompletion=session_ids),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Locates the transmitter of a recording session with a registered model."""
     cache = default_home() / "cache"
     with connect() as client:
         version = find_version(client, model)
-        archive = _local_archive(recording) or fetch_archive(client, recording, cache)
+        archive = local_archive(recording) or fetch_archive(client, recording, cache)
         found = [locate(version, session, cache) for session in read_archive(archive)]
     if as_json:
         show_json([asdict(located) for located in found])
@@ -63,7 +67,7 @@ def predict(
         console.print(located.line(), markup=False)
 
 
-def _local_archive(recording: str) -> Path | None:
+def local_archive(recording: str) -> Path | None:
     """The file that is meant, or None where it is the id of a session."""
     path = Path(recording)
     if not path.is_file() and (path.suffix == ".sigmf" or len(path.parts) > 1):

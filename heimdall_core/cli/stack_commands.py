@@ -229,6 +229,9 @@ def _summary(place: Home, state: StackState) -> dict[str, object]:
 
 def migrate() -> None:
     """Brings the database that HEIMDALL_DATABASE__URL names to the newest schema."""
+    from heimdall_core.cli.settings_problems import read_settings
+
+    read_settings()  # here its mistakes are told in words
     done = subprocess.run([sys.executable, "-m", "heimdall_core.migrate"], check=False)
     if done.returncode:
         raise ProcessFailed(

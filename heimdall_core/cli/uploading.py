@@ -9,9 +9,20 @@ from pathlib import Path
 
 import httpx
 
-from heimdall_core.cli.client import ApiClient, Json, is_local
+from heimdall_core.cli.client import ApiClient, Json, is_local, path_of
 from heimdall_core.cli.errors import RequestRefused, ServerUnreachable
 from heimdall_core.domain.errors import InvalidRequest
+from heimdall_core.recordings.files import (
+    ARCHIVE,
+    COLLECTION,
+    COMPRESSED,
+    DATA,
+    META,
+    NPY,
+    RECEIVERS_FILE,
+    SHEET,
+    TRANSMISSIONS_FILE,
+)
 
 NUM_CONNECTIONS = 8
 NUM_TRIES = 3
@@ -19,7 +30,10 @@ PAUSE_SECONDS = 0.5
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 
 #: What an import understands, by the end of the name.
-SUFFIXES = (".sigmf", ".sigmf-meta", ".sigmf-data", ".sigmf-collection")
+SUFFIXES = (ARCHIVE, META, DATA, COLLECTION, NPY)
+#: What it understands by the whole name.
+NAMES = (SHEET, RECEIVERS_FILE, TRANSMISSIONS_FILE)
+_KNOWN = f"an import takes files that end in {', '.join(SUFFIXES)}, and those named {', '.join(NAMES)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,24 +50,47 @@ class LocalFile:
         return {"name": self.name, "size": self.path.stat().st_size, "sha256": digest}
 
 
-def find_files(paths: Sequence[Path]) -> list[LocalFile]:
+def find_files(
+    paths: Sequence[Path], *, on_ignored: Callable[[int], None] = lambda _: None
+) -> list[LocalFile]:
     """The recordings in files and folders, folders searched through, in order of their names.
 
+    ``on_ignored`` is told how many files in the folders are no recordings, if there are any.
+
     Raises:
-        InvalidRequest: a path does not exist, or there is no recording in any.
+        InvalidRequest: a path does not exist or is no recording, or there is no recording in any.
     """
     found: list[LocalFile] = []
+    num_ignored = 0
     for path in paths:
-        if not path.exists():
-            raise InvalidRequest(f"{path} does not exist")
-        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file())
+            known = [p for p in inside if _is_understood(p)]
+            num_ignored += len(inside) - len(known)
+        else:
+            _check_understood(path)
+            known = [path]
         root = path if path.is_dir() else path.parent
-        found += [LocalFile(name=p.relative_to(root).as_posix(), path=p) for p in inside]
+        found += [LocalFile(name=p.relative_to(root).as_posix(), path=p) for p in known]
     if not found:
-        raise InvalidRequest(
-            "no recording found", hint=f"an import takes files that end in {', '.join(SUFFIXES)}"
-        )
+        ignored = f" ({num_ignored} other files)" if num_ignored else ""
+        raise InvalidRequest(f"no recording found{ignored}", hint=_KNOWN)
+    if num_ignored:
+        on_ignored(num_ignored)
     return found
+
+
+def _is_understood(path: Path) -> bool:
+    return path.suffix in SUFFIXES or path.name in NAMES
+
+
+def _check_understood(path: Path) -> None:
+    if not path.exists():
+        raise InvalidRequest(f"{path} does not exist")
+    if path.name.lower().endswith(COMPRESSED):
+        raise InvalidRequest(f"{path} is compressed", hint=f"unpack it first; {_KNOWN}")
+    if not _is_understood(path):
+        raise InvalidRequest(f"{path} is no recording that can be imported", hint=_KNOWN)
 
 
 def import_files(
@@ -61,22 +98,47 @@ def import_files(
     files: Sequence[LocalFile],
     *,
     options: Mapping[str, object],
+    on_start: Callable[[str], None] = lambda _: None,
     on_file: Callable[[], None] = lambda: None,
     transport: httpx.BaseTransport | None = None,
 ) -> Json:
     """Uploads the files and starts the job that reads, validates and catalogues them; returns the job.
 
+    ``on_start`` is told the id of the upload before the first file goes out.
+
     Raises:
         ServerUnreachable: the object store does not answer, after some tries.
     """
     upload = client.post("/v1/uploads", {"files": [file.describe() for file in files]})
+    on_start(upload["id"])
+    send_files(upload["files"], files, on_file=on_file, transport=transport)
+    return complete_upload(client, upload["id"], options)
+
+
+def complete_upload(client: ApiClient, upload_id: str, options: Mapping[str, object]) -> Json:
+    """Starts the import of what has been sent; returns the job."""
+    return client.post(path_of("uploads", upload_id) + ":complete", {"options": dict(options)})
+
+
+def send_files(
+    targets: Sequence[Json],
+    files: Sequence[LocalFile],
+    *,
+    on_file: Callable[[], None] = lambda: None,
+    transport: httpx.BaseTransport | None = None,
+) -> None:
+    """PUTs the file of each target, several at a time.
+
+    Raises:
+        ServerUnreachable: the object store does not answer, after some tries.
+    """
     paths = {file.name: file.path for file in files}
-    direct = all(is_local(target["url"]) for target in upload["files"])
+    direct = all(is_local(target["url"]) for target in targets)
     with (
         httpx.Client(timeout=_TIMEOUT, trust_env=not direct, transport=transport) as storage,
         ThreadPoolExecutor(NUM_CONNECTIONS) as pool,
     ):
-        puts = [pool.submit(_put, storage, target, paths[target["name"]]) for target in upload["files"]]
+        puts = [pool.submit(_put, storage, target, paths[target["name"]]) for target in targets]
         try:
             for put in as_completed(puts):
                 put.result()
@@ -84,7 +146,6 @@ def import_files(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return client.post(f"/v1/uploads/{upload['id']}:complete", {"options": dict(options)})
 
 
 def _put(storage: httpx.Client, target: Json, path: Path) -> None:

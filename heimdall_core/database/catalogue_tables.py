@@ -48,7 +48,8 @@ class Upload(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str]
-    #: Each: name, uri, num_bytes, sha256 or null.
+    #: Each: name, uri, num_bytes, sha256 or null. With ``options["platform"]`` they are the platform's
+    #: own objects, of unknown size, and never ours to delete.
     files: Mapped[list[JsonObject]]
     options: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     job_id: Mapped[str | None] = mapped_column(ForeignKey("training.job.id"))

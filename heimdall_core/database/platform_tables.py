@@ -1,7 +1,9 @@
 """The Heimdall platform's tables that this service reads and appends to (schema ``heimdall``).
 
 The platform owns them. Our migration creates what is absent and adds nullable columns, nothing else;
-so no foreign key, index or constraint of ours is declared here.
+so no foreign key, index or constraint of ours is declared here. Of the columns that the platform fills,
+imports of this service fill all that they know in rows of their own; in the platform's rows they fill only
+what is marked as ours, where it is null.
 """
 
 from datetime import datetime
@@ -44,9 +46,10 @@ class KnownSource(PlatformBase):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_UUID)
     name: Mapped[str]
-    frequency_hz: Mapped[int] = mapped_column(BigInteger)
-    latitude: Mapped[float]
-    longitude: Mapped[float]
+    #: The platform may keep a source whose frequency or place nobody knows yet.
+    frequency_hz: Mapped[int | None] = mapped_column(BigInteger)
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
     power_dbm: Mapped[float | None]
     error_margin_meters: Mapped[float | None]
     created_at: Mapped[datetime | None] = mapped_column(server_default=text("now()"))
@@ -58,7 +61,7 @@ class RecordingSession(PlatformBase):
     __tablename__ = "recording_sessions"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_UUID)
-    known_source_id: Mapped[UUID]
+    known_source_id: Mapped[UUID | None]
     session_name: Mapped[str]
     session_start: Mapped[datetime]
     session_end: Mapped[datetime | None]
@@ -77,7 +80,7 @@ class Measurement(PlatformBase):
 
     timestamp: Mapped[datetime] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_NEW_UUID)
-    websdr_station_id: Mapped[UUID]
+    websdr_station_id: Mapped[UUID | None]
     frequency_hz: Mapped[int] = mapped_column(BigInteger)
     signal_strength_db: Mapped[float | None]
     snr_db: Mapped[float | None]
@@ -87,7 +90,7 @@ class Measurement(PlatformBase):
     iq_samples_count: Mapped[int | None]
     duration_seconds: Mapped[float | None]
     created_at: Mapped[datetime | None] = mapped_column(server_default=text("now()"))
-    # Ours, nullable.
+    # Ours, nullable; a platform may have the first one itself.
     recording_session_id: Mapped[UUID | None]
     iq_sha256: Mapped[str | None]
     iq_byte_offset: Mapped[int | None] = mapped_column(BigInteger)

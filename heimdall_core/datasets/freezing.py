@@ -1,26 +1,25 @@
 """Freezing: approved sessions become an immutable, numbered dataset version."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
+from pydantic import TypeAdapter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import DatasetVersion
-from heimdall_core.datasets.definition import DatasetDefinition, SplitSpec
-from heimdall_core.datasets.selection import SelectedSession, Selection, select_sessions
-from heimdall_core.datasets.splitting import block_label, split_units
+from heimdall_core.datasets.assembling import Selection, build_manifest
+from heimdall_core.datasets.definition import DatasetDefinition, SessionQuery
+from heimdall_core.datasets.duplicates import check_no_leak
+from heimdall_core.datasets.query_bounds import check_approved_only, check_bounds
+from heimdall_core.datasets.selection import RAW_BUCKET, select_sessions
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest
-from heimdall_core.domain.manifest import Manifest, ManifestReceiver, ManifestSession
+from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import ObjectStore
-from heimdall_core.recordings.geodesy import to_plane_km
 from heimdall_core.storage import join_uri
 
-_ORIGIN_DECIMALS = 4
-"""About 10 m: where the plane's origin lies need not be finer."""
+_QUERY: TypeAdapter[SessionQuery] = TypeAdapter(SessionQuery)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +31,30 @@ class FrozenDataset:
 
 
 def freeze_dataset(
-    session: Session, definition: DatasetDefinition, *, store: ObjectStore, bucket: str, created_by: str
+    session: Session,
+    definition: DatasetDefinition,
+    *,
+    store: ObjectStore,
+    bucket: str,
+    created_by: str,
+    raw_bucket: str = RAW_BUCKET,
 ) -> FrozenDataset:
     """Makes the next version of the dataset; content that a version has already gives that version.
 
     Raises:
-        InvalidRequest: no approved session is found, or a split would be empty.
+        InvalidRequest: the query contradicts itself, names what does not exist or asks for sessions that are
+            not approved; no approved session is found; a split would be empty, or share recordings.
         StorageUnavailable: the manifest could not be stored.
     """
+    check_bounds(definition.query)
+    check_approved_only(definition.query)
     _lock_name(session, definition.name)
-    selection = select_sessions(session, definition.query)
-    _check_selection(selection)
-    newest = session.scalar(
-        select(func.max(DatasetVersion.version)).where(DatasetVersion.name == definition.name)
-    )
-    manifest = build_manifest(selection, definition, version=(newest or 0) + 1)
+    selection = select_sessions(session, definition.query, raw_bucket=raw_bucket)
+    check_selection(selection, definition.query)
+    manifest = build_manifest(selection, definition, version=next_version(session, definition.name))
+    check_no_leak(selection.sessions, [chosen.split for chosen in manifest.sessions])
     digest = manifest.digest()
-    if former := _find_digest(session, definition.name, digest):
+    if former := find_digest(session, definition.name, digest):
         return FrozenDataset(version=former, created=False)
     uri = join_uri(f"s3://{bucket}/datasets", definition.name, f"{digest}.json")
     stored = store.put_bytes(uri, manifest.to_json(), media_type="application/json")
@@ -60,7 +66,7 @@ def freeze_dataset(
         manifest_sha256=stored.sha256,
         counts=_counts(manifest),
         receivers=[asdict(receiver) for receiver in manifest.receivers],
-        query=_query_document(definition),
+        query=_QUERY.dump_python(definition.query, mode="json"),
         split=asdict(definition.split),
         created_by=created_by,
     )
@@ -70,78 +76,48 @@ def freeze_dataset(
     return FrozenDataset(version=version, created=True)
 
 
-def build_manifest(selection: Selection, definition: DatasetDefinition, *, version: int) -> Manifest:
-    """The manifest of the selected sessions, split. Pure."""
-    origin = _origin(selection.receivers)
-    units = _units(selection.sessions, definition.split, origin)
-    splits = split_units(units, definition.split)
-    return Manifest(
-        name=definition.name,
-        version=version,
-        origin_latitude=origin[0],
-        origin_longitude=origin[1],
-        receivers=selection.receivers,
-        sessions=tuple(
-            ManifestSession(
-                id=chosen.id,
-                source=chosen.source,
-                latitude=chosen.latitude,
-                longitude=chosen.longitude,
-                frequency_hz=chosen.frequency_hz,
-                started_at=chosen.started_at,
-                split=splits[unit],
-                block=unit,
-                recordings=chosen.recordings,
-            )
-            for chosen, unit in zip(selection.sessions, units, strict=True)
-        ),
+def check_selection(selection: Selection, query: SessionQuery) -> None:
+    """Raises InvalidRequest if no session was found, or none with a recording of a named receiver."""
+    if not selection.sessions:
+        raise _nothing_found(query)
+    heard = {receiver.name for receiver in selection.receivers}
+    remedy = "it recorded none of the sessions found: leave it out or widen the query"
+    problems = tuple(
+        FieldProblem(pointer=f"/query/receivers/{index}", detail=f"{name!r}: {remedy}")
+        for index, name in enumerate(query.receivers or ())
+        if name not in heard
     )
-
-
-def _origin(receivers: Sequence[ManifestReceiver]) -> tuple[float, float]:
-    """Mean of the receivers' latitudes and longitudes, degrees."""
-    latitude = sum(r.latitude for r in receivers) / len(receivers)
-    longitude = sum(r.longitude for r in receivers) / len(receivers)
-    return round(latitude, _ORIGIN_DECIMALS), round(longitude, _ORIGIN_DECIMALS)
-
-
-def _units(
-    sessions: Sequence[SelectedSession], split: SplitSpec, origin: tuple[float, float]
-) -> Sequence[str]:
-    """The unit of each session that no split may divide."""
-    if split.strategy == "source":
-        return [chosen.source for chosen in sessions]
-    if split.strategy == "group":
-        return [_group(chosen) for chosen in sessions]
-    east_km, north_km = to_plane_km(
-        np.array([chosen.latitude for chosen in sessions]),
-        np.array([chosen.longitude for chosen in sessions]),
-        origin=origin,
-    )
-    return [
-        block_label(float(e), float(n), block_km=split.block_km)
-        for e, n in zip(east_km, north_km, strict=True)
-    ]
-
-
-def _group(chosen: SelectedSession) -> str:
-    if chosen.group is None:
-        detail = "use spatial_block or source, or import the sessions with a group"
-        problem = FieldProblem(pointer="/split/strategy", detail=detail)
+    if problems:
+        silent = ", ".join(sorted(set(query.receivers or ()) - heard))
         raise InvalidRequest(
-            f"session {chosen.id} has no group", problems=(problem,), hint=detail, code="bad_split"
+            f"no recording of the sessions found is of {silent}",
+            problems=problems,
+            code="receiver_without_recordings",
         )
-    return chosen.group
 
 
-def _check_selection(selection: Selection) -> None:
-    if selection.sessions:
-        return
+def next_version(session: Session, name: str) -> int:
+    """The number that the next version of the dataset gets."""
+    newest = session.scalar(select(func.max(DatasetVersion.version)).where(DatasetVersion.name == name))
+    return (newest or 0) + 1
+
+
+def find_digest(session: Session, name: str, digest: str) -> DatasetVersion | None:
+    """The first version of the dataset with this content."""
+    return session.scalar(
+        select(DatasetVersion)
+        .where(DatasetVersion.name == name, DatasetVersion.digest == digest)
+        .order_by(DatasetVersion.version)
+        .limit(1)
+    )
+
+
+def _nothing_found(query: SessionQuery) -> InvalidRequest:
+    message = f"no {' or '.join(query.approval_status)} recording session matches the query"
     remedy = "approve sessions (POST /v1/recording-sessions:approve) or widen the query"
-    problem = FieldProblem(pointer="/query", detail=f"no approved recording session matches; {remedy}")
-    raise InvalidRequest(
-        "no approved recording session matches the query",
-        problems=(problem,),
+    return InvalidRequest(
+        message,
+        problems=(FieldProblem(pointer="/query", detail=f"{message}; {remedy}"),),
         hint=remedy,
         code="no_approved_sessions",
     )
@@ -153,23 +129,6 @@ def _counts(manifest: Manifest) -> dict[str, Any]:
         "recordings": sum(len(chosen.recordings) for chosen in manifest.sessions),
         "units": len({chosen.block for chosen in manifest.sessions}),
     }
-
-
-def _query_document(definition: DatasetDefinition) -> dict[str, Any]:
-    query = definition.query
-    return {
-        "import_job_ids": query.import_job_ids and list(query.import_job_ids),
-        "session_ids": query.session_ids and [str(identifier) for identifier in query.session_ids],
-    }
-
-
-def _find_digest(session: Session, name: str, digest: str) -> DatasetVersion | None:
-    return session.scalar(
-        select(DatasetVersion)
-        .where(DatasetVersion.name == name, DatasetVersion.digest == digest)
-        .order_by(DatasetVersion.version)
-        .limit(1)
-    )
 
 
 def _lock_name(session: Session, name: str) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import onnx
+from typing import TYPE_CHECKING, Any
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
-from heimdall_core.networks import LocalizationNet
+
+if TYPE_CHECKING:
+    from heimdall_core.networks import LocalizationNet
 
 METADATA_SCHEMA = 1
 _PREFIX = "heimdall."
@@ -27,7 +27,7 @@ OUTPUT_UNITS: dict[str, str] = {
 }
 
 
-def output_names(net: LocalizationNet) -> tuple[str, ...]:
+def output_names(net: "LocalizationNet") -> tuple[str, ...]:
     """The names of the graph's outputs, in order."""
     return tuple(OUTPUT_UNITS)[: 3 if net.covariance == "full" else 2]
 
@@ -104,6 +104,8 @@ def metadata_of(properties: Mapping[str, str]) -> dict[str, Any]:
 
 def write_properties(path: Path, properties: Mapping[str, str]) -> None:
     """Puts properties into an ONNX file; those of the same name are replaced."""
+    import onnx
+
     model = onnx.load(path)
     kept = {p.key: p.value for p in model.metadata_props} | dict(properties)
     onnx.helper.set_model_props(model, dict(sorted(kept.items())))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.export.metadata import INPUT_NAME
-from heimdall_core.networks import LocalizationNet
+
+if TYPE_CHECKING:
+    from heimdall_core.networks import LocalizationNet
 
 Array = NDArray[np.float32]
 BATCH_SIZES = (1, 2, 7, 32)
@@ -66,7 +69,7 @@ def open_session(path: Path, *, num_threads: int = 1) -> ort.InferenceSession:
         raise ExportError(f"ONNX Runtime cannot load {path.name}: {error}", code="export_invalid") from error
 
 
-def measure_parity(net: LocalizationNet, path: Path, samples: Array) -> Parity:
+def measure_parity(net: "LocalizationNet", path: Path, samples: Array) -> Parity:
     """Compares both on ``samples`` (N, R, 128, 32) in batches of 1, 2, 7 and 32.
 
     Raises:
@@ -106,7 +109,7 @@ def _require_agreement(parity: Parity) -> None:
 
 @torch.no_grad()
 def _differences(
-    net: LocalizationNet, session: ort.InferenceSession, batch: Array
+    net: "LocalizationNet", session: ort.InferenceSession, batch: Array
 ) -> list[NDArray[np.float64]]:
     expected = [output.numpy() for output in net(torch.from_numpy(batch))]
     actual = session.run(None, {INPUT_NAME: batch})

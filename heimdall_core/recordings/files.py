@@ -12,8 +12,23 @@ Bytes = bytes | memoryview
 FileSet = Mapping[str, Callable[[], Bytes]]
 """Path -> how to read it."""
 
+META, DATA, COLLECTION, ARCHIVE = ".sigmf-meta", ".sigmf-data", ".sigmf-collection", ".sigmf"
+NPY = ".npy"
+SHEET = "recordings.csv"
+"""The file name of a recording sheet."""
+RECEIVERS_FILE, TRANSMISSIONS_FILE = "receivers.csv", "transmissions.csv"
+"""The file names of a power table."""
+
 MAX_ARCHIVE_BYTES = 2 * 2**30
 MAX_ARCHIVE_MEMBERS = 10_000
+
+COMPRESSED = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip", ".7z")
+_COMPRESSED_MAGIC = (b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\3\4", b"7z\xbc\xaf")
+_UNPACK_HINT = "Unpack it (gunzip, unxz, unzip); a .sigmf is an uncompressed tar of SigMF files."
+
+_TAR_HINT = "A .sigmf file is an uncompressed tar of .sigmf-meta and .sigmf-data files."
+_COPY_HINT = "Copy the archive again from where it was made."
+_PLAIN_HINT = "Pack plain files and folders with relative names."
 
 _PLAIN_FILE = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
@@ -31,20 +46,46 @@ class InputFile:
         return PurePosixPath(self.name).suffix.lower()
 
 
+def compressed() -> Refusal:
+    """Why a compressed file is not read."""
+    return Refusal("compressed", "is compressed, which is not read", hint=_UNPACK_HINT)
+
+
+def too_large(what: str = "is larger") -> Refusal:
+    """Why a file, or a session of several, is not read."""
+    hint = "Cut the recordings, or import each receiver's as a session of its own."
+    return Refusal("too_large", f"{what} than {MAX_ARCHIVE_BYTES} bytes", hint=hint)
+
+
+def check_has_data(meta: str, files: FileSet) -> None:
+    """Refuses a ``.sigmf-meta`` without its samples, ``sigmf_missing_data``."""
+    if meta.removesuffix(META) + DATA not in files:
+        hint = "Upload both files of the pair, of the same name but for their ending."
+        raise Refusal("sigmf_missing_data", "its .sigmf-data file is not there", hint=hint)
+
+
+def missing_meta() -> Refusal:
+    """Why samples without their ``.sigmf-meta`` are not read."""
+    hint = "Upload both files of the pair, of the same name but for their ending."
+    return Refusal("sigmf_missing_meta", "its .sigmf-meta file is not there", hint=hint)
+
+
 def files_of_archive(data: bytes) -> FileSet:
     """The plain files of a tar, as views of ``data``: nothing is copied or written to disk.
 
     Raises:
-        Refusal: ``empty``, ``not_sigmf``, ``truncated``, ``too_large`` or ``unsafe_archive``.
+        Refusal: ``empty``, ``compressed``, ``not_sigmf``, ``truncated``, ``too_large``, ``unsafe_archive``.
     """
     if not data:
-        raise Refusal("empty", "has no bytes")
+        raise Refusal("empty", "has no bytes", hint="Copy the archive again from where it was made.")
+    if data.startswith(_COMPRESSED_MAGIC):
+        raise compressed()
     if len(data) > MAX_ARCHIVE_BYTES:
-        raise Refusal("too_large", f"is larger than {MAX_ARCHIVE_BYTES} bytes")
+        raise too_large()
     view = memoryview(data)
     plain = [member for member in _members(data) if not member.isdir()]
     if not plain:
-        raise Refusal("empty", "the archive holds no file")
+        raise Refusal("empty", "the archive holds no file", hint="Put SigMF recordings into it.")
     return {m.name: _slice(view, m.offset_data, m.size) for m in plain}
 
 
@@ -58,16 +99,18 @@ def _members(data: bytes) -> list[tarfile.TarInfo]:
             members = _listed(archive)
     except tarfile.ReadError as error:
         if "end of data" in str(error):
-            raise Refusal("truncated", "the archive ends in the middle of a file") from error
+            problem = "the archive ends in the middle of a file"
+            raise Refusal("truncated", problem, hint=_COPY_HINT) from error
         raise Refusal(
             "not_sigmf",
             f"is not a plain tar archive: {error}",
-            hint="A .sigmf file is an uncompressed tar of .sigmf-meta and .sigmf-data files.",
+            hint=_TAR_HINT,
         ) from error
     except (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError) as error:
-        raise Refusal("not_sigmf", f"is not a readable tar archive: {error}") from error
+        raise Refusal("not_sigmf", f"is not a readable tar archive: {error}", hint=_TAR_HINT) from error
     if members and members[-1].offset_data + members[-1].size > len(data):
-        raise Refusal("truncated", f"the archive ends in the middle of {members[-1].name}")
+        problem = f"the archive ends in the middle of {members[-1].name}"
+        raise Refusal("truncated", problem, hint=_COPY_HINT)
     return members
 
 
@@ -77,15 +120,18 @@ def _listed(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
         _check_safe(member)
         members.append(member)
         if len(members) > MAX_ARCHIVE_MEMBERS:
-            raise Refusal("too_large", f"has more than {MAX_ARCHIVE_MEMBERS} members")
+            hint = "Split it into archives of one session each."
+            raise Refusal("too_large", f"has more than {MAX_ARCHIVE_MEMBERS} members", hint=hint)
     return members
 
 
 def _check_safe(member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
-        raise Refusal("unsafe_archive", f"member {member.name!r} points outside the archive")
+        problem = f"member {member.name!r} points outside the archive"
+        raise Refusal("unsafe_archive", problem, hint=_PLAIN_HINT)
     if not member.isdir() and (member.type not in _PLAIN_FILE or member.sparse is not None):
-        raise Refusal("unsafe_archive", f"member {member.name!r} is a link, device or sparse file")
+        problem = f"member {member.name!r} is a link, device or sparse file"
+        raise Refusal("unsafe_archive", problem, hint=_PLAIN_HINT)
     if member.size < 0:
-        raise Refusal("not_sigmf", f"member {member.name!r} has a negative size")
+        raise Refusal("not_sigmf", f"member {member.name!r} has a negative size", hint=_TAR_HINT)

@@ -16,12 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import DataError
-from heimdall_core.recordings.csv_lines import CsvError, CsvLine, open_csv
+from heimdall_core.recordings.csv_lines import CsvError, CsvLine, check_columns, open_csv
 from heimdall_core.recordings.fields import ALTITUDE_RANGE_M, FREQUENCY_RANGE_HZ
+from heimdall_core.recordings.files import RECEIVERS_FILE, TRANSMISSIONS_FILE
 from heimdall_core.recordings.session import ReceiverSite
 
-RECEIVERS_FILE: Final = "receivers.csv"
-TRANSMISSIONS_FILE: Final = "transmissions.csv"
+__all__ = [
+    "POWER_RANGE_DB",
+    "RECEIVERS_FILE",
+    "TRANSMISSIONS_FILE",
+    "PowerRow",
+    "PowerTable",
+    "PowerTableError",
+    "TableProblem",
+    "read_power_table",
+]
+
 POWER_RANGE_DB: Final = (-250.0, 0.0)
 """Powers and floors outside it could not be rendered within full scale."""
 
@@ -63,6 +73,7 @@ class TableProblem:
     code: str
     message: str
     """Complete, with file, line and column."""
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +95,9 @@ class PowerTable:
         known = [r.name for r in self.receivers]
         if unknown := sorted(set(names) - set(known)):
             raise PowerTableError(
-                f"{RECEIVERS_FILE} has no receiver {', '.join(unknown)}", code="unknown_receiver"
+                f"{RECEIVERS_FILE} has no receiver {', '.join(unknown)}",
+                code="unknown_receiver",
+                hint=f"It has {', '.join(known)[:200]}.",
             )
         kept = [i for i, name in enumerate(known) if name in set(names)]
         rows = (replace(row, power_db=row.power_db[kept]) for row in self.rows)
@@ -124,7 +137,8 @@ def _with_lowest(floors: NDArray[np.float64], rows: tuple[PowerRow, ...]) -> NDA
 
 def _read_receivers(data: bytes) -> tuple[tuple[ReceiverSite, ...], NDArray[np.float64]]:
     header, lines = open_csv(data, RECEIVERS_FILE, _RECEIVER_COLUMNS)
-    _check_columns(header, (*_RECEIVER_COLUMNS, *_RECEIVER_OPTIONS), RECEIVERS_FILE)
+    known = (*_RECEIVER_COLUMNS, *_RECEIVER_OPTIONS)
+    check_columns(header, known, RECEIVERS_FILE, hint=f"Known: {', '.join(known)}.")
     sites: dict[str, ReceiverSite] = {}
     floors: list[float] = []
     for line in lines:
@@ -132,11 +146,12 @@ def _read_receivers(data: bytes) -> tuple[tuple[ReceiverSite, ...], NDArray[np.f
             raise line
         site = _receiver(line)
         if site.name in sites:
-            raise line.error("duplicate_receiver", f"receiver {site.name!r} is there twice", "name")
+            problem, hint = f"receiver {site.name!r} is there twice", "Keep one line per receiver."
+            raise line.error("duplicate_receiver", problem, "name", hint)
         sites[site.name] = site
         floors.append(_power(line, "noise_floor_db"))
     if not sites:
-        raise CsvError("empty", "has no receiver", file=RECEIVERS_FILE, line=1)
+        raise CsvError("empty", "has no receiver", file=RECEIVERS_FILE, line=1, hint="Add a line for each.")
     return tuple(sites.values()), np.array(floors)
 
 
@@ -144,7 +159,8 @@ def _receiver(line: CsvLine) -> ReceiverSite:
     latitude, longitude = line.position()
     name = line.required("name")
     if name in (*_ROW_COLUMNS, *_ROW_OPTIONS):
-        raise line.error("csv_bad_name", f"{name!r} is the name of another column", "name")
+        hint = "Rename the receiver in both files."
+        raise line.error("csv_bad_name", f"{name!r} is the name of another column", "name", hint)
     return ReceiverSite(
         name=name,
         latitude=latitude,
@@ -157,7 +173,8 @@ def _read_transmissions(
     data: bytes, receivers: list[str]
 ) -> tuple[tuple[PowerRow, ...], tuple[TableProblem, ...]]:
     header, lines = open_csv(data, TRANSMISSIONS_FILE, (*_ROW_COLUMNS, *receivers))
-    _check_columns(header, (*_ROW_COLUMNS, *_ROW_OPTIONS, *receivers), TRANSMISSIONS_FILE)
+    hint = f"Known: {', '.join((*_ROW_COLUMNS, *_ROW_OPTIONS))}, and the receivers of {RECEIVERS_FILE}."
+    check_columns(header, (*_ROW_COLUMNS, *_ROW_OPTIONS, *receivers), TRANSMISSIONS_FILE, hint=hint)
     rows: list[PowerRow] = []
     problems: list[TableProblem] = []
     for line in lines:
@@ -165,10 +182,17 @@ def _read_transmissions(
             rows.append(_row(line, receivers))
         except CsvError as error:
             problems.append(
-                TableProblem(line=error.line, column=error.column, code=error.code, message=str(error))
+                TableProblem(
+                    line=error.line,
+                    column=error.column,
+                    code=error.code,
+                    message=str(error),
+                    hint=error.hint,
+                )
             )
     if not rows and not problems:
-        raise CsvError("empty", "has no transmission", file=TRANSMISSIONS_FILE, line=1)
+        hint = "Add a line for each."
+        raise CsvError("empty", "has no transmission", file=TRANSMISSIONS_FILE, line=1, hint=hint)
     return tuple(rows), tuple(problems)
 
 
@@ -178,7 +202,7 @@ def _row(line: CsvLine | CsvError, receivers: list[str]) -> PowerRow:
     latitude, longitude = line.position()
     power_db = np.array([_power(line, name) for name in receivers])
     if np.isnan(power_db).all():
-        raise line.error("no_power", "no receiver took part")
+        raise line.error("no_power", "no receiver took part", hint="State at least one power.")
     return PowerRow(
         line=line.number,
         time=line.time("time"),
@@ -189,13 +213,6 @@ def _row(line: CsvLine | CsvError, receivers: list[str]) -> PowerRow:
         frequency_hz=line.number_or_none("frequency_hz", within=FREQUENCY_RANGE_HZ),
         split_group=line.text("fold"),
     )
-
-
-def _check_columns(header: list[str], known: tuple[str, ...], file: str) -> None:
-    for name in header:
-        if name not in known:
-            hint = f"Columns of receivers are named as in {RECEIVERS_FILE}."
-            raise CsvError("csv_unknown_column", "is not known", file=file, line=1, column=name, hint=hint)
 
 
 def _power(line: CsvLine, column: str) -> float:

@@ -1,36 +1,25 @@
-"""One ``.sigmf-meta`` with its ``.sigmf-data``: checked, and turned into samples."""
+"""The samples of one recording: a ``.sigmf-data`` or an ``.npy``, and what is known of it."""
 
 import hashlib
-import math
 from datetime import datetime
-from typing import Any, NamedTuple, cast, get_args
-
-import numpy as np
+from typing import Final, NamedTuple, TypeVar
 
 from heimdall_core.domain.manifest import FeatureSettings, IqFormat
-from heimdall_core.recordings.fields import (
-    ALTITUDE_RANGE_M,
-    FREQUENCY_RANGE_HZ,
-    LEVEL_RANGE_DB,
-    SAMPLE_RATE_RANGE_HZ,
-    Json,
-    check_position,
-    finite,
-    number_at,
-    object_at,
-    optional_number_at,
-    parse_object,
-    text_at,
-    time_at,
-)
-from heimdall_core.recordings.files import Bytes
+from heimdall_core.recordings.files import NPY, Bytes
 from heimdall_core.recordings.iq import BYTES_PER_SAMPLE, Complex, decode
+from heimdall_core.recordings.npy import parse_npy_header, read_npy
 from heimdall_core.recordings.refusal import Refusal
+from heimdall_core.recordings.sample_checks import check_duration, check_finite
 from heimdall_core.recordings.session import IqRecording, ReceiverSite
+from heimdall_core.recordings.statement import Facts
+
+T = TypeVar("T")
+
+NPY_FORMAT: Final[IqFormat] = "cf32_le"
 
 
 class Header(NamedTuple):
-    """What a ``.sigmf-meta`` says."""
+    """All that must be known of a recording but its samples."""
 
     receiver: ReceiverSite
     format: IqFormat
@@ -38,39 +27,50 @@ class Header(NamedTuple):
     center_frequency_hz: float
     started_at: datetime
     noise_floor_dbfs: float | None
-    sha512: object
-    """As it stands there, unchecked."""
+    sha512: object = None
+    """Of the samples, as it is stated, unchecked."""
 
 
-def parse_header(metadata: Bytes) -> Header:
-    """The checked content of a ``.sigmf-meta``.
+def header_of(facts: Facts, iq_format: IqFormat, sha512: object = None) -> Header:
+    """The header of a recording whose ``.sigmf-meta`` stands alone.
 
     Raises:
-        Refusal: the first thing that is wrong, by its code.
+        Refusal: ``no_receiver``, ``no_geolocation``, ``bad_time`` or ``bad_metadata``.
     """
-    document = parse_object(metadata)
-    about = object_at(document, "global")
-    capture = _only_capture(document)
     return Header(
-        receiver=_receiver(about, capture),
-        format=_format(about),
-        sample_rate_hz=number_at(about, "core:sample_rate", within=SAMPLE_RATE_RANGE_HZ),
-        center_frequency_hz=number_at(capture, "core:frequency", within=FREQUENCY_RANGE_HZ),
-        started_at=time_at(capture, "core:datetime"),
-        noise_floor_dbfs=optional_number_at(about, "heimdall:noise_floor_dbfs", within=LEVEL_RANGE_DB),
-        sha512=about.get("core:sha512"),
+        receiver=ReceiverSite(
+            name=_stated(facts.receiver, "heimdall:receiver", code="no_receiver"),
+            latitude=_stated(facts.latitude, "core:geolocation", code="no_geolocation"),
+            longitude=_stated(facts.longitude, "core:geolocation", code="no_geolocation"),
+            altitude_m=facts.altitude_m or 0.0,
+        ),
+        format=iq_format,
+        sample_rate_hz=_stated(facts.sample_rate_hz, "core:sample_rate", code="bad_metadata"),
+        center_frequency_hz=_stated(facts.center_frequency_hz, "core:frequency", code="bad_metadata"),
+        started_at=_stated(facts.started_at, "core:datetime", code="bad_time"),
+        noise_floor_dbfs=facts.noise_floor_dbfs,
+        sha512=sha512,
     )
 
 
-def read_samples(header: Header, data: Bytes, *, settings: FeatureSettings) -> IqRecording:
-    """The recording whose ``.sigmf-data`` is ``data``, at least one segment long.
+def _stated(value: T | None, key: str, *, code: str) -> T:
+    if value is None:
+        hint = "State it in the metadata, or list the recording in a recordings.csv that does."
+        raise Refusal(code, f"has no {key}", hint=hint)
+    return value
+
+
+def read_recording(header: Header, name: str, data: Bytes, *, settings: FeatureSettings) -> IqRecording:
+    """The recording whose samples are the file ``name``, at least one segment long.
 
     Raises:
-        Refusal: ``empty``, ``truncated``, ``sha512_mismatch`` or ``not_finite``.
+        Refusal: ``empty``, ``truncated``, ``sha512_mismatch``, ``not_finite``, or as ``read_npy``.
     """
+    num_samples = parse_npy_header(data).num_samples if name.endswith(NPY) else _num_raw(data, header)
+    check_duration(num_samples, header.sample_rate_hz, settings)
     return IqRecording(
         receiver=header.receiver,
-        samples=_samples(data, header, min_samples=_min_samples(header.sample_rate_hz, settings)),
+        samples=read_npy(data) if name.endswith(NPY) else _read_raw(data, header),
         sample_rate_hz=header.sample_rate_hz,
         center_frequency_hz=header.center_frequency_hz,
         started_at=header.started_at,
@@ -79,86 +79,21 @@ def read_samples(header: Header, data: Bytes, *, settings: FeatureSettings) -> I
     )
 
 
-def _min_samples(sample_rate_hz: float, settings: FeatureSettings) -> int:
-    """As many samples as last one segment of the features."""
-    return math.ceil(settings.segment_samples * sample_rate_hz / settings.sample_rate_hz)
-
-
-def _only_capture(document: Json) -> Json:
-    captures = document.get("captures")
-    if not isinstance(captures, list) or not captures or not all(isinstance(c, dict) for c in captures):
-        raise Refusal("bad_metadata", "has no capture", hint="State one capture that starts at sample 0.")
-    if len(captures) > 1 or captures[0].get("core:sample_start") != 0:
-        raise Refusal(
-            "several_captures",
-            f"has {len(captures)} captures; one that starts at sample 0 can be read",
-            hint="Store each capture as a recording of its own.",
-        )
-    return cast("Json", captures[0])
-
-
-def _format(about: Json) -> IqFormat:
-    datatype = about.get("core:datatype")
-    if datatype not in get_args(IqFormat):
-        raise Refusal(
-            "bad_datatype",
-            f"datatype {datatype!r} cannot be read",
-            hint=f"Convert it to one of {', '.join(get_args(IqFormat))}.",
-        )
-    if about.get("core:num_channels", 1) != 1:
-        raise Refusal("bad_datatype", "has several interleaved channels", hint="Store one file per receiver.")
-    if about.get("core:header_bytes") or about.get("core:trailing_bytes"):
-        raise Refusal("bad_datatype", "has a header or trailer around its samples")
-    return cast("IqFormat", datatype)
-
-
-def _receiver(about: Json, capture: Json) -> ReceiverSite:
-    longitude, latitude, altitude_m = _coordinates(capture, about)
-    check_position(latitude, longitude)
-    return ReceiverSite(
-        name=text_at(about, "heimdall:receiver", code="no_receiver"),
-        latitude=latitude,
-        longitude=longitude,
-        altitude_m=altitude_m,
-    )
-
-
-def _coordinates(capture: Json, about: Json) -> tuple[float, float, float]:
-    """Longitude, latitude, altitude of the capture, else of the whole recording, as SigMF recommends."""
-    scope = capture if "core:geolocation" in capture else about
-    point = object_at(
-        scope,
-        "core:geolocation",
-        code="no_geolocation",
-        hint="Give captures[0] a GeoJSON Point: longitude, latitude, altitude.",
-    )
-    values: Any = point.get("coordinates")
-    if point.get("type") != "Point" or not isinstance(values, list) or len(values) not in (2, 3):
-        raise Refusal("no_geolocation", "core:geolocation is not a GeoJSON Point of 2 or 3 coordinates")
-    longitude, latitude, *rest = (finite(v, "a coordinate", code="bad_position") for v in values)
-    altitude_m = rest[0] if rest else 0.0
-    if not ALTITUDE_RANGE_M[0] <= altitude_m <= ALTITUDE_RANGE_M[1]:
-        raise Refusal("bad_position", f"altitude {altitude_m:g} m is no place of a fixed receiver")
-    return longitude, latitude, altitude_m
-
-
-def _samples(data: Bytes, header: Header, *, min_samples: int) -> Complex:
-    if not len(data):
-        raise Refusal("empty", "has no samples")
+def _num_raw(data: Bytes, header: Header) -> int:
     size = BYTES_PER_SAMPLE[header.format]
     if len(data) % size:
         raise Refusal(
-            "truncated", f"{len(data)} bytes are no whole number of {size}-byte {header.format} samples"
-        )
-    if len(data) // size < min_samples:
-        raise Refusal(
             "truncated",
-            f"has {len(data) // size} samples, fewer than the {min_samples} of one segment",
-            hint="Record at least one segment of the dataset's features.",
+            f"{len(data)} bytes are no whole number of {size}-byte {header.format} samples",
+            hint="Copy the recording again, or state the datatype that it has.",
         )
+    return len(data) // size
+
+
+def _read_raw(data: Bytes, header: Header) -> Complex:
     _check_sha512(data, header.sha512)
     samples = decode(data, header.format)
-    _check_finite(samples)
+    check_finite(samples)
     return samples
 
 
@@ -170,13 +105,4 @@ def _check_sha512(data: Bytes, stated: object) -> None:
             "sha512_mismatch",
             "the samples are not those that core:sha512 was made of",
             hint="Copy the recording again from where it was made.",
-        )
-
-
-def _check_finite(samples: Complex) -> None:
-    good = np.isfinite(samples)
-    if not good.all():
-        raise Refusal(
-            "not_finite",
-            f"sample {int(np.argmin(good))} is NaN or infinite ({int((~good).sum())} in all)",
         )

@@ -115,6 +115,17 @@ class S3Store:
         with _translated(uri):
             return self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
 
+    def list_sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each object whose URI begins with ``prefix``, by URI."""
+        bucket, key = split_uri(prefix)
+        with _translated(prefix):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+            return {
+                f"s3://{bucket}/{entry['Key']}": entry["Size"]
+                for page in pages
+                for entry in page.get("Contents", ())
+            }
+
     def ping(self) -> None:
         """Raises StorageUnavailable unless both buckets answer."""
         for bucket in (self._settings.raw_bucket, self._settings.models_bucket):

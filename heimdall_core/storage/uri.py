@@ -20,3 +20,8 @@ def split_uri(uri: str) -> tuple[str, str]:
 def join_uri(base: str, *parts: str) -> str:
     """Appends path segments to a URI."""
     return "/".join([base.rstrip("/"), *(p.strip("/") for p in parts)])
+
+
+def object_uri(location: str, *, bucket: str) -> str:
+    """The URI of an object that is named by its URI or by its bare key in ``bucket``."""
+    return location if "://" in location else f"{SCHEME}{bucket}/{location.lstrip('/')}"

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heimdall_core.evaluation import Predictions
+from heimdall_core.evaluation.metrics import Predictions
 from heimdall_core.networks import LocalizationNet, PlanePrediction
 from heimdall_core.recordings.geodesy import to_degrees
 from heimdall_core.training.datamodule import evaluation_loader

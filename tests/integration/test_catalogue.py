@@ -202,7 +202,7 @@ def test_groups_come_from_the_import(session, store):
 
 
 def test_an_import_that_nobody_knows_selects_nothing(catalogued, store):
-    with pytest.raises(InvalidRequest, match="no approved recording session"):
+    with pytest.raises(InvalidRequest, match="no such import job"):
         freeze(catalogued, store, query=SessionQuery(import_job_ids=("job_b",)))
 
 

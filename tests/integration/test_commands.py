@@ -61,19 +61,27 @@ def test_recordings_become_a_model_that_predicts(run: Run, tmp_path: Path) -> No
     assert sum(frozen["counts"][split] for split in ("train", "val", "test")) == 60
     assert "northwest version 1:" in run("datasets", "create", "northwest", "--import-job", import_job["id"])
     assert "northwest" in run("datasets", "list")
-    assert json_of(run("datasets", "show", "northwest", 1))["digest"] == frozen["digest"]
+    assert json_of(run("datasets", "show", "northwest", 1, "--json"))["digest"] == frozen["digest"]
 
     told = run("jobs", "submit", "northwest/1", "--model", "tiny", "--backbone", "micro", "--epochs", 1, "-w")
     assert "first training step" in told
     job = json_of(run("jobs", "list", "--kind", "train", "--json"))[0]
     assert job["id"] in run("jobs", "list")
-    assert json_of(run("jobs", "show", job["id"]))["result"]["model"] == {"name": "tiny", "version": 1}
-    assert run("jobs", "watch", job["id"]).endswith("succeeded\n")
+    assert json_of(run("jobs", "show", job["id"], "--json"))["result"]["model"] == {
+        "name": "tiny",
+        "version": 1,
+    }
+    assert run("jobs", "watch", job["id"]).endswith("registered as tiny/1\n")
     run("jobs", "logs", job["id"])
 
     assert "tiny" in run("models", "list")
     assert "champion" in run("models", "list", "tiny")
-    version = json_of(run("models", "show", "tiny"))
+    evaluated = json_of(run("jobs", "evaluate", "tiny", "northwest", "--watch", "--json"))
+    assert evaluated["result"]["sessions_trained_on"] == 0
+    checkpoint = json_of(run("jobs", "checkpoints", job["id"], "--json"))[0]
+    told = run("jobs", "export", checkpoint["id"], "--opset", 17, "--register", "--watch")
+    assert "registered as tiny/2" in told
+    version = json_of(run("models", "show", "tiny", "--json"))
     onnx = tmp_path / "tiny.onnx"
     assert version["onnx"]["sha256"] in run("models", "download", "tiny/1", "--to", onnx)
     assert onnx.stat().st_size == version["onnx"]["bytes"]

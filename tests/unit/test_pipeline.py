@@ -140,7 +140,7 @@ def test_predictions_from_recordings_are_those_of_the_evaluation(finished: Any, 
         assert isinstance(session, RecordedSession)
         recorded.append(session)
     predictions = predict_sessions(workspace / "model.onnx", recorded)
-    from heimdall_core.evaluation import evaluate
+    from heimdall_core.evaluation.metrics import evaluate
 
     truth = [s.latitude for s in test_sessions], [s.longitude for s in test_sessions]
     origin = (manifest.origin_latitude, manifest.origin_longitude)

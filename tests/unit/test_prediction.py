@@ -10,7 +10,8 @@ import torch
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
-from heimdall_core.export import ModelFacts, ONNXExporter
+from heimdall_core.export.exporter import ONNXExporter
+from heimdall_core.export.metadata import ModelFacts
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.prediction import predict_sessions
 from heimdall_core.recordings.session import IqRecording, ReceiverSite, RecordedSession, Source

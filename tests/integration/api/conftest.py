@@ -1,6 +1,7 @@
 """The API over real engines, its hints counted instead of sent."""
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -12,8 +13,8 @@ from structlog.testing import capture_logs
 from api.app import create_app
 from api.services import Services
 from heimdall_core.accounts.keys import ensure_key
-from heimdall_core.catalogue.importing import UploadedFile, import_files
-from heimdall_core.catalogue.publishing import publish_import
+from heimdall_core.catalogue.import_publication import prepare_import
+from heimdall_core.catalogue.import_running import run_import
 from heimdall_core.recordings.archive import pack_session
 from heimdall_core.recordings.session import IqRecording, ReceiverSite, RecordedSession, Source
 
@@ -95,7 +96,7 @@ class ApiClient(TestClient):
 
     def import_sessions(self, numbers, **options):
         """Uploads sessions, completes, and does what the worker would do; returns the job's id."""
-        archives = {f"{n:03}.sigmf": pack_session(recorded_session(n)).data for n in numbers}
+        archives = {f"{n:03}.sigmf": self.archive_of(n) for n in numbers}
         files = [
             {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in archives.items()
@@ -106,27 +107,34 @@ class ApiClient(TestClient):
         answer = self.post(f"/v1/uploads/{upload['id']}:complete", json={"options": options})
         assert answer.status_code == 202, answer.text
         job_id = answer.json()["id"]
-        self.result = self._work(job_id)
+        self.result = self.work(job_id)
         return job_id
 
-    def _work(self, job_id):
+    def archive_of(self, number):
+        """The archive of one of the sessions."""
+        return pack_session(recorded_session(number)).data
+
+    def work(self, job_id):
+        """Does what a worker does with an import job; returns its result."""
         from heimdall_core.database.job_tables import Job
 
         with self.database.transaction() as session:
             inputs = session.get(Job, job_id).inputs
-        files = [
-            UploadedFile(name=f["name"], uri=f["uri"], num_bytes=f["num_bytes"]) for f in inputs["files"]
-        ]
-        report = import_files(
-            files,
+        storage = self.settings.storage
+        found = run_import(
+            inputs,
             store=self.store,
-            recordings_uri=f"s3://{self.settings.storage.raw_bucket}/recordings",
             reporter=QuietReporter(),
+            output_uri=f"s3://{storage.models_bucket}/jobs/{job_id}/a1",
+            recordings_uri=f"s3://{storage.raw_bucket}/recordings",
+            resume_from=None,
         )
+        self.report = json.loads(
+            self.store.get_bytes(f"s3://{storage.models_bucket}/jobs/{job_id}/a1/import-report.json")
+        )
+        publish = prepare_import(inputs["options"], json.loads(self.store.get_bytes(found["findings_uri"])))
         with self.database.transaction() as session:
-            return publish_import(
-                session, report, job_id=job_id, auto_approve=inputs["options"]["auto_approve"]
-            )
+            return publish(session, session.get(Job, job_id))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -69,6 +70,105 @@ def test_an_upload_is_completed_once(client, hints):
     assert (done["job_id"], done["files"]) == (job.json()["id"], [])
 
 
+def announce(client, *names, **facts):
+    files = [{"name": name, "size": 3, **facts} for name in names]
+    return client.post("/v1/uploads", json={"files": files}).json()
+
+
+def test_an_open_upload_tells_which_files_have_arrived_whole(client):
+    upload = announce(client, "a", "b", "c")
+    assert [file["received"] for file in upload["files"]] == [False] * 3
+    httpx.put(upload["files"][0]["url"], content=b"abc", trust_env=False).raise_for_status()
+    httpx.put(upload["files"][1]["url"], content=b"ab", trust_env=False).raise_for_status()
+    now = client.get(f"/v1/uploads/{upload['id']}").json()
+    assert [(f["name"], f["size"], f["received"]) for f in now["files"]] == [
+        ("a", 3, True),
+        ("b", 3, False),
+        ("c", 3, False),
+    ]
+    assert (now["num_received"], now["num_files"]) == (1, 3)
+
+
+def test_thousands_of_files_are_listed_and_not_asked_for_one_by_one(client):
+    upload = announce(client, *(f"{number}.npy" for number in range(1200)))
+    prefix = f"s3://{client.settings.storage.raw_bucket}/uploads/{upload['id']}"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: client.store.put_bytes(f"{prefix}/{n}/{n}.npy", b"abc"), range(1100)))
+    now = client.get(f"/v1/uploads/{upload['id']}").json()
+    assert now["num_received"] == 1100
+    assert [f["name"] for f in now["files"] if not f["received"]] == [f"{n}.npy" for n in range(1100, 1200)]
+
+
+def test_a_checksum_that_was_known_late_is_checked_by_the_import(client):
+    upload = announce(client, "a.sigmf", "b.sigmf")
+    for target in upload["files"]:
+        httpx.put(target["url"], content=b"abc", trust_env=False).raise_for_status()
+    stated = [{"name": "a.sigmf", "sha256": "0" * 64}]
+    job = client.post(f"/v1/uploads/{upload['id']}:complete", json={"files": stated}).json()
+    result = client.work(job["id"])
+    assert {(r["name"], r["code"]) for r in result["refused"]} == {
+        ("a.sigmf", "sha256_mismatch"),
+        ("b.sigmf", "not_sigmf"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("stated", "pointers"),
+    [
+        ([{"name": "c", "sha256": "0" * 64}], {"#/files/0/name"}),
+        ([{"name": "a", "sha256": "1" * 64}] * 2, {"#/files/0/name", "#/files/1/name"}),
+        ([{"name": "b", "sha256": "1" * 64}, {"name": "a", "sha256": "x"}], {"#/files/1/sha256"}),
+        ([{"name": "a", "sha256": "2" * 64}], {"#/files/0/sha256"}),
+        ([{"name": "a"}], {"#/files/0/sha256"}),
+    ],
+)
+def test_a_checksum_that_cannot_be_right_is_refused_and_the_upload_stays_open(client, stated, pointers):
+    upload = announce(client, "a", "b", sha256="1" * 64)
+    response = client.post(f"/v1/uploads/{upload['id']}:complete", json={"files": stated})
+    assert response.status_code == 422
+    assert names(response.json()) == pointers
+    assert client.get(f"/v1/uploads/{upload['id']}").json()["completed_at"] is None
+
+
+def test_the_job_keeps_the_first_refusals_and_its_artifact_has_a_line_for_every_file(client):
+    client.import_sessions([0])
+    archive = client.archive_of(0)
+    upload = announce(client, *(f"{number}.txt" for number in range(1100)))
+    job = client.post(f"/v1/uploads/{upload['id']}:complete").json()
+    result = client.work(job["id"])
+    assert (len(result["refused"]), result["refused_count"]) == (1000, 1100)
+    assert [warning["code"] for warning in result["warnings"]] == ["refusals_truncated"]
+    assert len(client.report["files"]) == client.report["counts"]["files"] == 1100
+    files = [{"name": name, "size": len(archive)} for name in ("a.sigmf", "b.sigmf")]
+    upload = client.post("/v1/uploads", json={"files": files}).json()
+    for target in upload["files"]:
+        httpx.put(target["url"], content=archive, trust_env=False).raise_for_status()
+    job = client.post(f"/v1/uploads/{upload['id']}:complete").json()
+    result = client.work(job["id"])
+    assert [known["file"] for known in result["known"]] == ["a.sigmf"]
+    (session,) = client.get("/v1/recording-sessions").json()["data"]
+    assert result["known"][0]["session_id"] == session["id"]
+    assert [(line["file"], line["status"], line.get("same_as")) for line in client.report["files"]] == [
+        ("a.sigmf", "accepted", None),
+        ("b.sigmf", "duplicate", "a.sigmf"),
+    ]
+
+
+def test_sessions_are_listed_by_source_and_time(client):
+    client.import_sessions(range(4))
+
+    def listed(**params):
+        page = client.get("/v1/recording-sessions", params=params).json()
+        return {session["name"] for session in page["data"]}
+
+    assert listed(source="beacon-2") == {"session-2"}
+    assert listed(started_after="2025-05-01T12:01:00Z", started_before="2025-05-01T12:03:00") == {
+        "session-1",
+        "session-2",
+    }
+    assert listed(source="nobody") == set()
+
+
 def test_another_owners_upload_is_not_found(client):
     upload = client.post("/v1/uploads", json={"files": [{"name": "a", "size": 3}]}).json()
     bob = client.make_key("recordings:read", "recordings:write")
@@ -133,6 +233,13 @@ def test_a_session_shows_ranges_that_hold_its_recordings(client):
     archive = httpx.get(detail["archive"]["download_url"], trust_env=False).content
     assert hashlib.sha256(archive).hexdigest() == detail["archive"]["sha256"]
     for recording in detail["recordings"]:
+        last = recording["offset"] + recording["num_bytes"] - 1
+        ranged = httpx.get(
+            recording["download_url"],
+            headers={"Range": f"bytes={recording['offset']}-{last}"},
+            trust_env=False,
+        ).content
+        assert hashlib.sha256(ranged).hexdigest() == recording["sha256"]
         piece = archive[recording["offset"] : recording["offset"] + recording["num_bytes"]]
         assert hashlib.sha256(piece).hexdigest() == recording["sha256"]
 

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 
 import pytest
@@ -30,11 +31,13 @@ def run_main(monkeypatch, *arguments: str) -> int:
         ("datasets", "list"),
         ("models", "show", "localization"),
         ("recordings", "list"),
+        ("models", "download", "localization"),
         ("predict", "localization", "some-session"),
+        ("recordings", "show", "some-session"),
     ],
 )
 def test_without_a_server_every_command_says_so_in_one_line_and_fails(monkeypatch, capsys, arguments):
-    assert run_main(monkeypatch, *arguments) == 1
+    assert run_main(monkeypatch, *arguments) == 3
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("error: no Heimdall runs in ")
@@ -90,3 +93,25 @@ def test_simulate_writes_archives(monkeypatch, capsys, tmp_path):
     assert run_main(monkeypatch, "simulate", str(tmp_path / "out"), "--sessions", "2") == 0
     assert "2 sessions" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("*.sigmf"))) == 2
+
+
+def test_the_command_alone_shows_its_panels(monkeypatch, capsys):
+    assert run_main(monkeypatch) in {0, 2}
+    shown = capsys.readouterr().out
+    places = [shown.index(f"─ {panel} ─") for panel in main.PANELS]
+    assert places == sorted(places)
+
+
+def test_migrating_without_settings_names_the_variables(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run_main(monkeypatch, "migrate") == 1
+    assert "HEIMDALL_DATABASE__URL is missing" in capsys.readouterr().err
+
+
+def test_starting_imports_nothing_heavy():
+    program = "import sys, heimdall_core.cli.main; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"torch", "matplotlib", "scipy", "sqlalchemy", "pydantic", "boto3", "psycopg", "numpy", "mlflow"}
+    assert heavy.isdisjoint(loaded)

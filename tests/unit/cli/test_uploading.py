@@ -19,17 +19,63 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path):
 
 def test_a_folder_without_recordings_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InvalidRequest, match="no recording found"):
+    with pytest.raises(InvalidRequest, match=r"no recording found \(1 other files\)"):
         find_files([tmp_path])
 
 
-def test_folders_are_searched_and_named_files_taken_as_they_are(tmp_path):
-    for name in ("a/x.sigmf", "a/b/y.sigmf-meta", "a/b/y.sigmf-data", "a/readme.txt", "table.csv"):
-        path = tmp_path / name
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    found = find_files([tmp_path / "a", tmp_path / "table.csv"])
-    assert [file.name for file in found] == ["b/y.sigmf-data", "b/y.sigmf-meta", "x.sigmf", "table.csv"]
+
+
+def test_folders_are_searched_and_named_files_taken_as_they_are(tmp_path):
+    touch(tmp_path, "a/x.sigmf", "a/b/y.sigmf-meta", "a/b/y.sigmf-data", "a/b/z.sigmf-collection")
+    touch(tmp_path, "a/b/s.npy", "a/b/recordings.csv", "c/receivers.csv", "c/transmissions.csv")
+    found = find_files([tmp_path / "a", tmp_path / "c/receivers.csv", tmp_path / "c/transmissions.csv"])
+    assert [file.name for file in found] == [
+        "b/recordings.csv",
+        "b/s.npy",
+        "b/y.sigmf-data",
+        "b/y.sigmf-meta",
+        "b/z.sigmf-collection",
+        "x.sigmf",
+        "receivers.csv",
+        "transmissions.csv",
+    ]
+
+
+def test_other_files_of_a_folder_are_ignored_and_counted(tmp_path):
+    touch(tmp_path, "x.sigmf", "readme.txt", "b/other.csv", "b/x.sigmf.gz", ".hidden/x.wav")
+    ignored: list[int] = []
+    found = find_files([tmp_path], on_ignored=ignored.append)
+    assert [file.name for file in found] == ["x.sigmf"]
+    assert ignored == [4]
+
+
+def test_nothing_is_told_where_nothing_is_ignored(tmp_path):
+    touch(tmp_path, "x.sigmf")
+    ignored: list[int] = []
+    find_files([tmp_path], on_ignored=ignored.append)
+    assert ignored == []
+
+
+@pytest.mark.parametrize("name", ["x.wav", "table.csv", "x", "RECORDINGS.csv"])
+def test_a_named_file_that_is_no_recording_is_refused_with_what_is_understood(tmp_path, name):
+    touch(tmp_path, name)
+    with pytest.raises(InvalidRequest, match="no recording that can be imported") as refused:
+        find_files([tmp_path / name])
+    for known in (".sigmf-meta", ".npy", "recordings.csv", "transmissions.csv"):
+        assert known in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["x.sigmf.gz", "x.sigmf.xz", "x.ZIP"])
+def test_a_compressed_file_is_refused_with_the_hint_to_unpack(tmp_path, name):
+    touch(tmp_path, name)
+    with pytest.raises(InvalidRequest, match="is compressed") as refused:
+        find_files([tmp_path / name])
+    assert "unpack it first" in (refused.value.hint or "")
 
 
 class Service:

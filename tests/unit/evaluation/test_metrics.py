@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, multivariate_normal
 
-from heimdall_core.evaluation import Predictions, evaluate
-from heimdall_core.evaluation.metrics import CHI_SQUARED_2
+from heimdall_core.evaluation.metrics import CHI_SQUARED_2, Predictions, evaluate
 from heimdall_core.recordings.geodesy import to_degrees
 
 ORIGIN = (44.95, 8.10)

@@ -6,7 +6,8 @@ import pytest
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import Manifest, ManifestReceiver
-from heimdall_core.evaluation import Predictions, build_report, evaluate
+from heimdall_core.evaluation.metrics import Predictions, evaluate
+from heimdall_core.evaluation.report import build_report
 from heimdall_core.features import FeatureSet
 from heimdall_core.recordings.geodesy import to_degrees
 

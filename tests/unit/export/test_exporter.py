@@ -12,9 +12,9 @@ import torch
 
 from heimdall_core.domain.errors import StorageUnavailable, TrackingUnavailable
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
-from heimdall_core.export import ExportError, ModelFacts, ONNXExporter, export_and_register_model
-from heimdall_core.export.metadata import read_facts
-from heimdall_core.export.parity import measure_parity
+from heimdall_core.export.exporter import ONNXExporter, export_and_register_model
+from heimdall_core.export.metadata import ModelFacts, read_facts
+from heimdall_core.export.parity import ExportError, measure_parity
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.storage import FolderStore
 from heimdall_core.tracking import TrackingTarget, initialize_mlflow

@@ -21,6 +21,7 @@ FOUR_SAMPLES = np.zeros(4, "<c8").tobytes()
 def read(files: dict[str, bytes]) -> tuple[list[RecordedSession], list[RefusedFile]]:
     inputs = [InputFile(name=name, read=lambda data=data: data) for name, data in files.items()]
     outcomes = list(read_sessions(inputs))
+    assert all(o.hint for o in outcomes if isinstance(o, RefusedFile)), "each refusal says what to do"
     sessions = [o for o in outcomes if isinstance(o, RecordedSession)]
     return sessions, [o for o in outcomes if isinstance(o, RefusedFile)]
 
@@ -309,7 +310,7 @@ def test_other_files_are_refused_and_do_not_stop_the_rest(loose_session):
         (b"", "empty"),
         (b"not a tar" * 200, "not_sigmf"),
         (bytes(10_240), "empty"),
-        (b"PK\3\4" * 300, "not_sigmf"),
+        (b"PK\3\4" * 300, "compressed"),
     ],
 )
 def test_what_is_no_archive_is_refused(data, code):
@@ -321,8 +322,8 @@ def test_a_compressed_archive_is_refused_with_a_hint():
     with tarfile.open(fileobj=buffer, mode="w:gz"):
         pass
     _, (refused,) = read({"one.sigmf": buffer.getvalue()})
-    assert refused.code == "not_sigmf"
-    assert "uncompressed" in (refused.hint or "")
+    assert refused.code == "compressed"
+    assert "Unpack it" in (refused.hint or "")
 
 
 def test_an_archive_cut_within_the_samples_is_truncated(make_session):

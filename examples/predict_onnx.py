@@ -1,0 +1,30 @@
+"""Features in, positions out: a Heimdall model with numpy and onnxruntime alone.
+
+python predict_onnx.py model.onnx                 what the model expects
+python predict_onnx.py model.onnx features.npy    one position per row of (batch, receivers, 128, 32)
+"""
+# ruff: noqa: INP001, PLR2004, T201 - a script that prints
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime as ort
+
+session = ort.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+properties = session.get_modelmeta().custom_metadata_map.items()
+about = {k.removeprefix("heimdall."): json.loads(v) for k, v in properties if k.startswith("heimdall.")}
+
+print(f"{about['name']} ({about['run_name']}), trained on {about['dataset']}")
+print(f"input: {about['input']}")
+for place, receiver in enumerate(about["receivers"]):
+    print("  receiver {0}: {name} at {latitude}, {longitude}, {altitude_m} m".format(place, **receiver))
+print(f"  rows: {about['features']}, positions from {about['origin']} (latitude, longitude)")
+for name, meaning in about["outputs"].items():
+    print(f"output {name}: {meaning}")
+
+if len(sys.argv) > 2:
+    features = np.load(sys.argv[2]).astype(np.float32)
+    positions, uncertainties = session.run(["positions", "uncertainties"], {"features": features})
+    for (latitude, longitude), (east_m, north_m) in zip(positions, uncertainties, strict=True):
+        print(f"{latitude:.5f}, {longitude:.5f} +- {east_m:.0f} m east, {north_m:.0f} m north")

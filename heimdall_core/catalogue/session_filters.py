@@ -1,0 +1,38 @@
+"""Conditions on recording sessions that several statements share."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, any_, func, literal
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
+
+from heimdall_core.database.platform_tables import RecordingSession
+
+
+def any_uuid(ids: Sequence[UUID]) -> ColumnElement[Any]:
+    """One parameter however many ids there are."""
+    return any_(literal(list(ids), ARRAY(UUID_TYPE(as_uuid=True))))
+
+
+def has_approval(status: str) -> ColumnElement[bool]:
+    """Sessions of this approval status; the platform may leave it open, which is pending."""
+    return func.coalesce(RecordingSession.approval_status, "pending") == status
+
+
+def started_within(
+    statement: Select[*tuple[Any, ...]], after: datetime | None, before: datetime | None
+) -> Select[*tuple[Any, ...]]:
+    """Sessions that began at ``after`` or later and earlier than ``before``; None: unbounded."""
+    if after is not None:
+        statement = statement.where(RecordingSession.session_start >= in_utc(after))
+    if before is not None:
+        statement = statement.where(RecordingSession.session_start < in_utc(before))
+    return statement
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A time without an offset is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,200 @@
+"""A selection in numbers: receivers, levels, frequencies, times and places. Pure: no database."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import ClassVar
+
+from heimdall_core.datasets.assembling import SelectedSession, Selection
+from heimdall_core.datasets.definition import Box
+from heimdall_core.datasets.region import smallest_box
+from heimdall_core.domain.manifest import Split
+from heimdall_core.domain.spec import STRICT
+
+SNR_BIN_DB = 5
+MAX_FREQUENCIES = 20
+_DECIMALS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSize:
+    """How much one split holds."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    sessions: int
+    units: int
+    """Blocks, groups or sources."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverSummary:
+    """What one receiver recorded."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    name: str
+    recordings: int
+    median_snr_db: float | None
+    """Null: the SNR of none of its recordings is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardBy:
+    """How many sessions this many receivers recorded."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    receivers: int
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnrBin:
+    """How many recordings have an SNR of at least ``from_db`` and below ``to_db``."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    from_db: int
+    to_db: int
+    recordings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnrHistogram:
+    """Recordings by SNR."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    bins: Sequence[SnrBin]
+    """Steps of 5 dB, lowest first; those without a recording are left out."""
+    unknown: int
+    """Recordings whose SNR the catalogue does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrequencyCount:
+    """How many sessions a frequency has."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    frequency_hz: float
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRange:
+    """Start of the first and of the last session, RFC 3339 in UTC."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionSummary:
+    """What was selected, in numbers."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    sessions: int
+    recordings: int
+    sources: int
+    """Known sources by name."""
+    positions: int
+    """Distinct positions of known sources: what the network can learn to tell apart."""
+    receivers: Sequence[ReceiverSummary]
+    """The network's inputs, in the order of its channels."""
+    heard_by: Sequence[HeardBy]
+    """Sessions by the number of receivers that recorded them, fewest first."""
+    snr: SnrHistogram
+    frequencies: Sequence[FrequencyCount]
+    """The 20 frequencies with the most sessions, most first."""
+    num_frequencies: int
+    time_range: TimeRange | None
+    """Null: there is no session."""
+    bounding_box: Box | None
+    """The smallest box that holds the sources, across the antimeridian where that is narrower."""
+
+
+def summarize(selection: Selection) -> SelectionSummary:
+    """The numbers of a selection."""
+    sessions = selection.sessions
+    frequencies = Counter(one.frequency_hz for one in sessions)
+    return SelectionSummary(
+        sessions=len(sessions),
+        recordings=sum(len(one.recordings) for one in sessions),
+        sources=len({one.source for one in sessions}),
+        positions=len({(one.latitude, one.longitude) for one in sessions}),
+        receivers=_receivers(selection),
+        heard_by=_heard_by(sessions),
+        snr=_snr_histogram([snr for one in sessions for snr in one.snr_db]),
+        frequencies=[
+            FrequencyCount(frequency_hz=frequency, sessions=count)
+            for frequency, count in sorted(frequencies.items(), key=_most_first)[:MAX_FREQUENCIES]
+        ],
+        num_frequencies=len(frequencies),
+        time_range=_time_range(sessions),
+        bounding_box=_bounding_box(sessions),
+    )
+
+
+def split_sizes(units: Sequence[str], splits: Mapping[str, Split]) -> dict[Split, SplitSize]:
+    """Sessions and units of each split; ``units`` holds one label per session."""
+    sessions = Counter(splits[unit] for unit in units)
+    parts = Counter(splits.values())
+    order: tuple[Split, ...] = ("train", "val", "test")
+    return {split: SplitSize(sessions=sessions[split], units=parts[split]) for split in order}
+
+
+def _most_first(item: tuple[float, int]) -> tuple[int, float]:
+    return -item[1], item[0]
+
+
+def _receivers(selection: Selection) -> Sequence[ReceiverSummary]:
+    levels: defaultdict[str, list[float | None]] = defaultdict(list)
+    for one in selection.sessions:
+        for recording, snr_db in zip(one.recordings, one.snr_db, strict=True):
+            levels[recording.receiver].append(snr_db)
+    return [
+        ReceiverSummary(
+            name=receiver.name,
+            recordings=len(levels[receiver.name]),
+            median_snr_db=_median([snr for snr in levels[receiver.name] if snr is not None]),
+        )
+        for receiver in selection.receivers
+    ]
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return round(median(values), _DECIMALS) if values else None
+
+
+def _heard_by(sessions: Sequence[SelectedSession]) -> Sequence[HeardBy]:
+    counts = Counter(len(one.recordings) for one in sessions)
+    return [HeardBy(receivers=number, sessions=counts[number]) for number in sorted(counts)]
+
+
+def _snr_histogram(levels: Sequence[float | None]) -> SnrHistogram:
+    steps = Counter(math.floor(level / SNR_BIN_DB) for level in levels if level is not None)
+    return SnrHistogram(
+        bins=[
+            SnrBin(from_db=step * SNR_BIN_DB, to_db=(step + 1) * SNR_BIN_DB, recordings=steps[step])
+            for step in sorted(steps)
+        ],
+        unknown=len(levels) - steps.total(),
+    )
+
+
+def _time_range(sessions: Sequence[SelectedSession]) -> TimeRange | None:
+    """Of sessions in order of time."""
+    return TimeRange(first=sessions[0].started_at, last=sessions[-1].started_at) if sessions else None
+
+
+def _bounding_box(sessions: Sequence[SelectedSession]) -> Box | None:
+    if not sessions:
+        return None
+    return smallest_box([one.latitude for one in sessions], [one.longitude for one in sessions])
