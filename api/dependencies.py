@@ -16,6 +16,7 @@ from heimdall_core.accounts.keys import authenticate
 from heimdall_core.accounts.principal import Principal
 from heimdall_core.database.ids import ID_PATTERN
 from heimdall_core.domain.errors import Unauthenticated
+from heimdall_core.jobs.queue_facts import QueuePolicy
 
 _HINT_WANTED = "hint_wanted"
 _bearer = HTTPBearer(auto_error=False, description="An API key, `hmd_...`.")
@@ -63,6 +64,17 @@ Transaction = Annotated[Session, Depends(open_transaction, scope="function")]
 Caller = Annotated[Principal, Depends(get_caller)]
 Store = Annotated[HandoutStore, Depends(get_store)]
 Composition = Annotated[Services, Depends(get_services)]
+
+
+def get_queue_policy(services: Composition) -> QueuePolicy:
+    """What of the settings decides about waiting."""
+    return QueuePolicy(
+        worker_alive_seconds=services.settings.lease.lease_seconds,
+        max_running_per_owner=services.settings.queue.max_running_per_owner,
+    )
+
+
+Policy = Annotated[QueuePolicy, Depends(get_queue_policy)]
 
 
 def needs(scope: str) -> DependsMarker:

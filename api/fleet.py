@@ -3,11 +3,12 @@
 from datetime import datetime
 
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Job, Worker
-from heimdall_core.domain.job import JobStatus
+from heimdall_core.domain.errors import NotFound
+from heimdall_core.domain.job import JobKind, JobStatus
 
 
 class QueueDocument(BaseModel):
@@ -25,7 +26,11 @@ class WorkerDocument(BaseModel):
     name: str
     host: str
     slots: int
+    light_slots: int = Field(description="More slots, for imports, evaluations and exports.")
+    kinds: list[JobKind] | None = Field(description="What it takes; null: everything.")
     accelerator: str
+    memory_bytes: int | None = Field(description="Of one accelerator; of the host where there is none.")
+    draining: bool = Field(description="It ends what it runs and takes no new job.")
     is_alive: bool = Field(description="Whether it has been heard of within the time of a lease.")
     running_job_ids: list[str]
     started_at: datetime
@@ -68,7 +73,11 @@ def describe_workers(session: Session, *, lease_seconds: float) -> WorkerList:
                 name=worker.name,
                 host=worker.host,
                 slots=worker.slots,
+                light_slots=worker.light_slots,
+                kinds=None if worker.kinds is None else [JobKind(kind) for kind in worker.kinds],
                 accelerator=worker.accelerator,
+                memory_bytes=worker.memory_bytes,
+                draining=worker.draining_at is not None,
                 is_alive=is_alive,
                 running_job_ids=running.get(worker.name, []),
                 started_at=worker.started_at,
@@ -77,3 +86,15 @@ def describe_workers(session: Session, *, lease_seconds: float) -> WorkerList:
             for worker, is_alive in rows
         ]
     )
+
+
+def set_draining(session: Session, name: str, *, draining: bool) -> None:
+    """Keeps a worker from new jobs, or lets it take them again. Repeating it changes nothing.
+
+    Raises:
+        NotFound: no worker of this name was ever seen.
+    """
+    since = func.coalesce(Worker.draining_at, func.now()) if draining else None
+    statement = update(Worker).where(Worker.name == name).values(draining_at=since)
+    if session.execute(statement.returning(Worker.name)).first() is None:
+        raise NotFound(f"no worker {name!r}", code="worker_not_found", hint="GET /v1/workers lists them")

@@ -20,7 +20,12 @@ from heimdall_core.features import FeatureCache, FeatureSet
 from heimdall_core.outcomes import describe_training, model_facts
 from heimdall_core.storage import join_uri, split_uri
 from heimdall_core.tracking import MLflowTracker, TrackingTarget
-from heimdall_core.training.callbacks import BestWeights, DurableCheckpoints, ProgressReporting
+from heimdall_core.training.callbacks import (
+    BestWeights,
+    DurableCheckpoints,
+    FinishOnRequest,
+    ProgressReporting,
+)
 from heimdall_core.training.checkpoints import CheckpointUploader, usable_checkpoint
 from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.dataset import HeimdallDataset, require_splits
@@ -197,6 +202,7 @@ class TrainingPipeline:
             logger=ReporterLogger(self._reporter, self._tracker),
             callbacks=[
                 ProgressReporting(self._reporter, started_at=self._started_at),
+                FinishOnRequest(self._reporter),
                 self._best,
                 DurableCheckpoints(
                     self._workspace / "checkpoints",

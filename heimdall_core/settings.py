@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from heimdall_core.domain.job import JobKind
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +74,11 @@ class WorkerSettings(_Group):
     """One worker per host."""
 
     slots: Annotated[int, Field(ge=1)] = 1
+    """Trainings at a time: one per accelerator, one on a host without."""
+    light_slots: Annotated[int, Field(ge=0)] = 1
+    """More slots, for what needs no accelerator: imports, evaluations, exports. 0: they use the others."""
+    kinds: tuple[JobKind, ...] = tuple(JobKind)
+    """What this host takes."""
     idle_poll_seconds: Annotated[float, Field(gt=0)] = 5.0
     torch_threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of a trainer; default: all cores over the number of slots."""
@@ -79,6 +86,26 @@ class WorkerSettings(_Group):
     """A durable checkpoint is made at most so often."""
     log_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
     """Of one attempt; what comes after is dropped, with a notice."""
+
+
+class QueueSettings(_Group):
+    """Who may run how much."""
+
+    max_running_per_owner: Annotated[int, Field(ge=1)] | None = None
+    """Jobs of one owner that run at a time; the others wait with the reason ``quota``."""
+
+
+class RetentionSettings(_Group):
+    """What is kept of jobs, and how long."""
+
+    best_checkpoints: Annotated[int, Field(ge=0)] = 3
+    """Durable checkpoints of a job that are kept besides its newest, by ``val_loss``."""
+    log_days: Annotated[float, Field(gt=0)] = 90.0
+    event_days: Annotated[float, Field(gt=0)] = 365.0
+    """Of ended jobs; the first and the last event of a job stay."""
+    upload_days: Annotated[float, Field(gt=0)] = 7.0
+    """Uploaded files are deleted so long after their import ended, or if they were never completed."""
+    idempotency_hours: Annotated[float, Field(gt=0)] = 24.0
 
 
 class Settings(BaseSettings):
@@ -99,6 +126,8 @@ class Settings(BaseSettings):
     tracking: TrackingSettings = TrackingSettings()
     lease: LeaseSettings = LeaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    queue: QueueSettings = QueueSettings()
+    retention: RetentionSettings = RetentionSettings()
     home: Path = Path("~/.heimdall").expanduser()
     cache_dir: Path = Path("~/.heimdall/cache").expanduser()
     bootstrap_key: SecretStr | None = None

@@ -11,6 +11,7 @@ from heimdall_core.jobs.dispatch import expire_waiting, mark_for_hint
 from heimdall_core.jobs.hints import HintPublisher
 from heimdall_core.jobs.leases import reap_expired
 from heimdall_core.settings import LeaseSettings, Settings
+from worker import retention
 
 _log = structlog.get_logger(__name__)
 #: A queued job that nobody was hinted about for so long is hinted again.
@@ -72,7 +73,22 @@ REAP = ControlTask(name="heimdall.reap", run=reap)
 DISPATCH = ControlTask(name="heimdall.dispatch", run=dispatch)
 EXPIRE = ControlTask(name="heimdall.expire", run=expire)
 PROJECT = ControlTask(name="heimdall.project", run=project)
-CONTROL_TASKS = (REAP, DISPATCH, EXPIRE, PROJECT)
+RETAIN_CHECKPOINTS = ControlTask(name="heimdall.retain_checkpoints", run=retention.retain_checkpoints)
+RETAIN_HISTORY = ControlTask(name="heimdall.retain_history", run=retention.retain_history)
+RETAIN_UPLOADS = ControlTask(name="heimdall.retain_uploads", run=retention.retain_uploads)
+RETAIN_ANSWERS = ControlTask(name="heimdall.retain_answers", run=retention.retain_answers)
+SWEEP_LITTER = ControlTask(name="heimdall.sweep_litter", run=retention.sweep_litter)
+CONTROL_TASKS = (
+    REAP,
+    DISPATCH,
+    EXPIRE,
+    PROJECT,
+    RETAIN_CHECKPOINTS,
+    RETAIN_HISTORY,
+    RETAIN_UPLOADS,
+    RETAIN_ANSWERS,
+    SWEEP_LITTER,
+)
 
 
 def beat_schedule(lease: LeaseSettings) -> dict[str, Any]:
@@ -82,6 +98,11 @@ def beat_schedule(lease: LeaseSettings) -> dict[str, Any]:
         DISPATCH: 5.0,
         EXPIRE: 60.0,
         PROJECT: 5.0,
+        RETAIN_CHECKPOINTS: 120.0,
+        RETAIN_HISTORY: 900.0,
+        RETAIN_UPLOADS: 900.0,
+        RETAIN_ANSWERS: 900.0,
+        SWEEP_LITTER: 3600.0,
     }
     return {
         task.name: {"task": task.name, "schedule": seconds, "options": {"expires": seconds}}

@@ -4,17 +4,32 @@ import signal
 from typing import Any
 
 from heimdall_core.domain.errors import ErrorCategory, ErrorInfo
-from worker.trainer_process import EXIT_DONE, EXIT_STOPPED
+from worker.trainer_process import EXIT_DONE, EXIT_STOPPED, out_of_memory
 from worker.trainers import SERVER_LOST
 
 
-def explain_exit(exit_code: int, error: dict[str, Any] | None, *, has_result: bool) -> ErrorInfo | None:
-    """The error of an attempt; None: it succeeded, or stopped because it was asked to."""
+def explain_exit(
+    exit_code: int, error: dict[str, Any] | None, *, has_result: bool, memory_ran_out: bool = False
+) -> ErrorInfo | None:
+    """The error of an attempt; None: it succeeded, or stopped because it was asked to.
+
+    ``memory_ran_out``: the kernel killed a process of this host or of our group for want of memory meanwhile.
+    """
     if error is not None:
         return ErrorInfo(**(error | {"category": ErrorCategory(error["category"])}))
     if (exit_code == EXIT_DONE and has_result) or exit_code == EXIT_STOPPED:
         return None
+    if exit_code == -signal.SIGKILL and memory_ran_out:
+        return out_of_memory("the kernel killed the trainer because the host ran out of memory")
     return _explain_crash(exit_code)
+
+
+TIME_LIMIT = ErrorInfo(
+    code="time_limit",
+    category=ErrorCategory.USER,
+    message="the job ran for longer than limits.max_runtime_seconds",
+    hint="POST :retry with from_checkpoint goes on from the newest durable checkpoint.",
+)
 
 
 def _explain_crash(exit_code: int) -> ErrorInfo:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint, ObjectStore, Reporter, StoredObject
 from heimdall_core.domain.spec import TrainJobSpec, train_spec_from_dict
+from heimdall_core.jobs.finishing import MICRO_BATCH_SIZE
 from heimdall_core.settings import Settings, load_settings
 from heimdall_core.storage import S3Store
 from heimdall_core.storage.s3 import hash_file
@@ -30,8 +31,20 @@ def run_job(start: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
 def _train(
     start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
 ) -> dict[str, Any]:
-    spec = train_spec_from_dict(start["spec"])
+    spec = adjusted(train_spec_from_dict(start["spec"]), start["adjustments"])
     return _pipeline(spec, start, reporter, store, settings).run()
+
+
+def adjusted(spec: TrainJobSpec, adjustments: Mapping[str, Any]) -> TrainJobSpec:
+    """The spec with what the engine changed after an attempt that ran out of memory."""
+    if MICRO_BATCH_SIZE not in adjustments:
+        return spec
+    training = replace(
+        spec.training,
+        batch_size=adjustments[MICRO_BATCH_SIZE],
+        accumulate_grad_batches=adjustments["accumulate_grad_batches"],
+    )
+    return replace(spec, training=training)
 
 
 def _export(
@@ -131,7 +144,13 @@ def _checkpoint(data: dict[str, Any] | None) -> Checkpoint | None:
     if data is None:
         return None
     stored = StoredObject(uri=data["uri"], sha256=data["sha256"], num_bytes=data["num_bytes"])
-    return Checkpoint(object=stored, epoch=data["epoch"], step=data["step"], metrics=data["metrics"])
+    return Checkpoint(
+        object=stored,
+        epoch=data["epoch"],
+        step=data["step"],
+        metrics=data["metrics"],
+        at_epoch_end=data["at_epoch_end"],
+    )
 
 
 def _import(

@@ -1,13 +1,14 @@
 """The heartbeat of one attempt, in a thread and on a connection of its own."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from heimdall_core.database.engine import Database
-from heimdall_core.jobs.leases import Claim, LeaseLost, extend_lease, read_cancel_flag
+from heimdall_core.jobs.claiming import Claim, LeaseLost
+from heimdall_core.jobs.leases import Requests, extend_lease, read_requests
 from heimdall_core.settings import LeaseSettings
 from worker.process_control import boot_seconds
 
@@ -20,7 +21,7 @@ class LeaseState:
 
     extended_at: float
     is_lost: bool = False
-    cancel_requested: bool = False
+    requests: Requests = field(default_factory=Requests)
 
     def silence_seconds(self) -> float:
         """Since the last good heartbeat."""
@@ -28,7 +29,7 @@ class LeaseState:
 
 
 class LeaseKeeper:
-    """Extends the lease every ``heartbeat_seconds`` and reads the cancel flag every ``flag_poll_seconds``."""
+    """Extends the lease every ``heartbeat_seconds``; every ``flag_poll_seconds`` reads what was asked."""
 
     def __init__(self, database: Database, claim: Claim, settings: LeaseSettings) -> None:
         self._database, self._claim, self._settings = database, claim, settings
@@ -66,10 +67,10 @@ class LeaseKeeper:
         asked_at = boot_seconds()
         with self._database.transaction() as session:
             if beat:
-                cancel = extend_lease(session, self._claim, lease_seconds=self._settings.lease_seconds)
+                requests = extend_lease(session, self._claim, lease_seconds=self._settings.lease_seconds)
             else:
-                cancel = read_cancel_flag(session, self._claim)
+                requests = read_requests(session, self._claim)
         if beat:
             # From before the question: the database may have answered late.
             self.state.extended_at = asked_at
-        self.state.cancel_requested |= cancel
+        self.state.requests = requests

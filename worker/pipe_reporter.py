@@ -21,6 +21,7 @@ class PipeReporter:
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self._stop: StopRequest | None = None
+        self._finish = False
         self._last_progress = -math.inf
 
     def send(self, kind: str, **data: Any) -> None:
@@ -36,6 +37,10 @@ class PipeReporter:
     def request_stop(self, request: StopRequest) -> None:
         """Called when the supervisor asks; the job sees it at its next safe point."""
         self._stop = request
+
+    def request_finish(self) -> None:
+        """Called when the supervisor says that the training shall end with what it has."""
+        self._finish = True
 
     def phase(self, phase: JobPhase) -> None:
         """A new phase begins."""
@@ -70,6 +75,7 @@ class PipeReporter:
             uri=checkpoint.object.uri,
             sha256=checkpoint.object.sha256,
             num_bytes=checkpoint.object.num_bytes,
+            at_epoch_end=checkpoint.at_epoch_end,
         )
 
     def artifact(self, artifact: Artifact) -> None:
@@ -79,6 +85,10 @@ class PipeReporter:
     def stop_requested(self) -> StopRequest | None:
         """Whether to end at the next safe point."""
         return self._stop
+
+    def finish_requested(self) -> bool:
+        """Whether the training shall end now."""
+        return self._finish
 
 
 def _artifact_row(artifact: Artifact) -> dict[str, Any]:

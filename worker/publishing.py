@@ -11,8 +11,8 @@ from heimdall_core.catalogue.import_publication import prepare_import
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.errors import StorageUnavailable
 from heimdall_core.domain.ports import ObjectStore
+from heimdall_core.jobs.claiming import Claim
 from heimdall_core.jobs.finishing import Publish
-from heimdall_core.jobs.leases import Claim
 from heimdall_core.registry.publishing import publish_model
 
 #: Fetches what publishing needs (outside of any transaction) and returns what to do inside of it.

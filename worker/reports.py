@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from heimdall_core.database.engine import Database
-from heimdall_core.jobs.leases import Claim
+from heimdall_core.jobs.claiming import Claim
 from heimdall_core.jobs.reporting import Report, write_report
 from worker.process_control import boot_seconds
 

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import func
@@ -10,10 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Worker
-from heimdall_core.jobs.leases import Claim, WorkerIdentity, claim_job, release_restarted
+from heimdall_core.domain.job import JobKind
+from heimdall_core.jobs.claiming import LIGHT_KINDS, Claim, WorkerIdentity, claim_job
+from heimdall_core.jobs.leases import release_restarted
+from heimdall_core.settings import WorkerSettings
+from worker.accelerators import DeviceMemory, count_gpus, visible_gpus
 from worker.host_lock import HostLock
-from worker.identity import count_gpus
 from worker.supervision import Attempt, Host
+from worker.workspaces import WorkspaceSweeper
 
 #: How long a former fork server may take to be gone.
 _LOCK_SECONDS = 10.0
@@ -33,8 +39,10 @@ class SlotPool:
         self._hinted = 0
         self._settling = threading.Lock()
         self._is_settled = False
-        names = [f"slot-{n}" for n in range(host.settings.worker.slots)]
-        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._threads = [
+            threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True)
+            for slot in plan_slots(host.settings.worker, visible_gpus() if identity.has_gpu else ())
+        ]
         self._presence = threading.Thread(target=self._keep_presence, name="presence", daemon=True)
 
     def start(self) -> None:
@@ -63,13 +71,15 @@ class SlotPool:
         self._host.fork_server.close()
         self._presence.join(timeout=2)
 
-    def _work(self) -> None:
+    def _work(self, slot: "Slot") -> None:
         while not self._host.shutdown.is_set():
-            claim = self._claim()
+            claim = self._claim(slot)
             if claim is None:
                 self._wait()
-            else:
-                Attempt(self._host, claim).run()
+                continue
+            memory = DeviceMemory(slot.devices)
+            Attempt(self._host, claim, devices=slot.devices).run()
+            memory.wait_until_free(self._host.shutdown)
 
     def _wait(self) -> None:
         with self._hints:
@@ -77,7 +87,7 @@ class SlotPool:
                 self._hints.wait(self._host.settings.worker.idle_poll_seconds)
             self._hinted = max(0, self._hinted - 1)
 
-    def _claim(self) -> Claim | None:
+    def _claim(self, slot: "Slot") -> Claim | None:
         # A warm trainer first: a job that is claimed waits for nothing.
         if not self._host.fork_server.wait_ready(timeout=0):
             self._host.fork_server.start()
@@ -87,7 +97,11 @@ class SlotPool:
             self._settle()
             with self._host.database.transaction() as session:
                 return claim_job(
-                    session, self._identity, lease_seconds=self._host.settings.lease.lease_seconds
+                    session,
+                    self._identity,
+                    lease_seconds=self._host.settings.lease.lease_seconds,
+                    kinds=slot.kinds,
+                    max_running_per_owner=self._host.settings.queue.max_running_per_owner,
                 )
         except SQLAlchemyError as error:
             _log.warning("claim_failed", reason=str(error.__cause__ or error))
@@ -108,23 +122,51 @@ class SlotPool:
             self._is_settled = True
 
     def _keep_presence(self) -> None:
+        sweeper = WorkspaceSweeper(self._host.settings.home, self._host.database)
         while not self._host.shutdown.is_set():
             try:
                 with self._host.database.transaction() as session:
-                    _announce(session, self._identity, self._host.settings.worker.slots)
+                    _announce(session, self._identity, self._host.settings.worker)
+                sweeper.sweep_if_due()
             except SQLAlchemyError as error:
                 _log.warning("presence_failed", reason=str(error.__cause__ or error))
             self._host.shutdown.wait(self._host.settings.lease.heartbeat_seconds)
 
 
-def _announce(session: Session, identity: WorkerIdentity, slots: int) -> None:
+def _announce(session: Session, identity: WorkerIdentity, settings: WorkerSettings) -> None:
     facts = {
         "host": identity.host,
         "boot_id": identity.boot_id,
         "pid": os.getpid(),
-        "slots": slots,
+        "slots": settings.slots,
+        "light_slots": settings.light_slots,
+        "kinds": [kind.value for kind in settings.kinds],
         "accelerator": f"{count_gpus()} gpu" if identity.has_gpu else "cpu",
+        "memory_bytes": identity.memory_bytes,
         "last_seen_at": func.now(),
     }
     statement = upsert(Worker).values(name=identity.name, **facts)
     session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=facts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """Room for one trainer."""
+
+    name: str
+    kinds: tuple[JobKind, ...]
+    devices: str | None
+    """Its ``CUDA_VISIBLE_DEVICES``; None: the host has no accelerator."""
+
+
+def plan_slots(settings: WorkerSettings, gpus: Sequence[str]) -> list[Slot]:
+    """One slot per accelerator for what needs one, and light ones that see none."""
+    light = tuple(kind for kind in settings.kinds if kind in LIGHT_KINDS)
+    heavy = tuple(k for k in settings.kinds if not settings.light_slots or k not in LIGHT_KINDS)
+    return [
+        Slot(name=f"slot-{n}", kinds=heavy, devices=gpus[n % len(gpus)] if gpus else None)
+        for n in range(settings.slots if heavy else 0)
+    ] + [
+        Slot(name=f"light-{n}", kinds=light, devices="" if gpus else None)
+        for n in range(settings.light_slots if light else 0)
+    ]

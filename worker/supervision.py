@@ -19,12 +19,15 @@ from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import JobAttempt
 from heimdall_core.domain.errors import HeimdallError
 from heimdall_core.jobs import finishing
-from heimdall_core.jobs.leases import Claim, LeaseLost
+from heimdall_core.jobs.claiming import LIGHT_KINDS, Claim, LeaseLost
+from heimdall_core.jobs.finishing import MICRO_BATCH_SIZE
 from heimdall_core.jobs.queries import newest_checkpoint
+from heimdall_core.jobs.retrying import describe_checkpoint
 from heimdall_core.settings import Settings
 from heimdall_core.storage import S3Store
-from worker.endings import explain_exit
+from worker.endings import TIME_LIMIT, explain_exit
 from worker.lease_keeper import LeaseKeeper
+from worker.memory_evidence import MemoryEvidence
 from worker.process_control import boot_seconds
 from worker.publishing import prepare_publication
 from worker.reports import TrainerReports
@@ -56,8 +59,12 @@ class Host:
 class Attempt:
     """Supervises one trainer; ``run`` returns when the attempt is over and its process gone."""
 
-    def __init__(self, host: Host, claim: Claim) -> None:
-        self._host, self._claim = host, claim
+    def __init__(self, host: Host, claim: Claim, *, devices: str | None = None) -> None:
+        """``devices``: what the trainer's ``CUDA_VISIBLE_DEVICES`` becomes; None: it stays as it is."""
+        self._host, self._claim, self._devices = host, claim, devices
+        self._began_at = boot_seconds()
+        self._finish_sent = False
+        self._memory = MemoryEvidence()
         self._keeper = LeaseKeeper(host.database, claim, host.settings.lease)
         self._reports = TrainerReports(
             host.database, claim, log_limit_bytes=host.settings.worker.log_limit_bytes
@@ -100,9 +107,9 @@ class Attempt:
 
     def _start_message(self) -> dict[str, Any]:
         claim, settings = self._claim, self._host.settings
-        with self._host.database.transaction() as session:
-            checkpoint = newest_checkpoint(session, claim.job_id)
         cores = os.cpu_count() or 1
+        # A light job is short: a training need not leave a core to it.
+        slots = settings.worker.slots + (settings.worker.light_slots if claim.kind in LIGHT_KINDS else 0)
         return {
             "job_id": claim.job_id,
             "attempt": claim.attempt,
@@ -111,18 +118,23 @@ class Attempt:
             "inputs": claim.inputs,
             "output_uri": f"s3://{settings.storage.models_bucket}/jobs/{claim.job_id}/a{claim.attempt}",
             "workspace": str(self._workspace),
-            "num_threads": settings.worker.torch_threads or max(1, cores // settings.worker.slots),
+            "adjustments": claim.adjustments,
+            "devices": self._devices,
+            "num_threads": settings.worker.torch_threads or max(1, cores // slots),
             "patience_seconds": settings.lease.kill_after_seconds,
-            "resume_from": checkpoint
-            and {
-                "uri": checkpoint.uri,
-                "sha256": checkpoint.sha256,
-                "num_bytes": checkpoint.num_bytes,
-                "epoch": checkpoint.epoch,
-                "step": checkpoint.step,
-                "metrics": checkpoint.metrics,
-            },
+            "resume_from": self._resume_from(),
         }
+
+    def _resume_from(self) -> dict[str, Any] | None:
+        """The newest durable checkpoint that fits; before the first, that of the job that is retried."""
+        between_epochs = MICRO_BATCH_SIZE in self._claim.adjustments
+        with self._host.database.transaction() as session:
+            checkpoint = newest_checkpoint(session, self._claim.job_id, at_epoch_end=between_epochs)
+            if checkpoint is not None:
+                return describe_checkpoint(checkpoint)
+        inherited: dict[str, Any] | None = self._claim.inputs.get("resume_from")
+        fits = inherited is not None and (inherited["at_epoch_end"] or not between_epochs)
+        return inherited if fits else None
 
     def _record_pid(self, pid: int) -> None:
         where = (JobAttempt.job_id == self._claim.job_id, JobAttempt.number == self._claim.attempt)
@@ -163,23 +175,47 @@ class Attempt:
         lease, state = self._host.settings.lease, self._keeper.state
         if state.is_lost or state.silence_seconds() > lease.kill_after_seconds:
             raise LeaseLost(self._claim.job_id)
-        if state.cancel_requested:
+        if state.requests.cancel:
             self._stop.request("cancel")
+        elif state.requests.pause:
+            self._stop.request("pause")
+        elif self._is_over_time():
+            self._stop.request("time_limit")
         elif self._host.shutdown.is_set() or state.silence_seconds() > lease.stop_after_seconds:
             self._stop.request("shutdown")
+        elif state.requests.finish and not self._finish_sent:
+            trainer.send({"finish": True})
+            self._finish_sent = True
         self._stop.press(trainer)
 
+    def _is_over_time(self) -> bool:
+        left = self._claim.runtime_left_seconds
+        return left is not None and boot_seconds() - self._began_at > left
+
     def _finish(self, exit_code: int) -> None:
-        error = explain_exit(exit_code, self._reports.error, has_result=self._reports.result is not None)
+        error = explain_exit(
+            exit_code,
+            self._reports.error,
+            has_result=self._reports.result is not None,
+            memory_ran_out=self._memory.ran_out(),
+        )
         if exit_code == EXIT_STOPPED or (self._stop.reason and exit_code in _STOPPED):
-            ending = finishing.finish_cancelled if self._stop.reason == "cancel" else finishing.give_back
-            self._end(lambda s: ending(s, self._claim, exit_code=exit_code))
-            if self._stop.reason == "cancel":
-                self._clear_workspace()
+            self._finish_stopped(exit_code)
         elif error is not None:
             self._end(lambda s: finishing.fail(s, self._claim, error, exit_code=exit_code))
         else:
             self._succeed()
+
+    def _finish_stopped(self, exit_code: int) -> None:
+        claim = self._claim
+        match self._stop.reason:
+            case "cancel":
+                self._end(lambda s: finishing.finish_cancelled(s, claim, exit_code=exit_code))
+                self._clear_workspace()
+            case "time_limit":
+                self._end(lambda s: finishing.fail(s, claim, TIME_LIMIT, exit_code=exit_code))
+            case _:
+                self._end(lambda s: finishing.give_back(s, claim, exit_code=exit_code))
 
     def _succeed(self) -> None:
         result = self._reports.result

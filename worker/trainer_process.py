@@ -24,6 +24,12 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_STOPPED = 75
 _WATCH_SECONDS = 1.0
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 def main(*, control: int, events: int) -> int:
@@ -33,6 +39,9 @@ def main(*, control: int, events: int) -> int:
     if not first:
         return EXIT_FAILED
     start = json.loads(first)
+    if start.get("devices") is not None:
+        # Before torch looks for the first time: the server never touched CUDA.
+        os.environ["CUDA_VISIBLE_DEVICES"] = start["devices"]
     reporter = PipeReporter(events)
     signal.signal(signal.SIGTERM, _stop_now)
     _watch_supervisor(lines.fileno(), reporter, patience_seconds=start["patience_seconds"])
@@ -61,13 +70,8 @@ def classify(error: BaseException) -> ErrorInfo:
     """Who can do something about it."""
     if isinstance(error, HeimdallError):
         return error.to_info()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return ErrorInfo(
-            code="out_of_memory",
-            category=ErrorCategory.OOM,
-            message=str(error) or "out of memory",
-            hint="Lower training.batch_size and raise training.accumulate_grad_batches to match.",
-        )
+    if is_out_of_memory(error):
+        return out_of_memory(str(error))
     if isinstance(error, OSError) and error.errno is not None:
         usage = shutil.disk_usage(Path.cwd())
         return ErrorInfo(
@@ -82,6 +86,23 @@ def classify(error: BaseException) -> ErrorInfo:
         category=ErrorCategory.BUG,
         message=f"{type(error).__name__}: {error}",
         hint="The job's log has the traceback.",
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the host or of the accelerator: torch has no one class for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def out_of_memory(message: str) -> ErrorInfo:
+    """The error of an attempt that ran out of memory."""
+    return ErrorInfo(
+        code="out_of_memory",
+        category=ErrorCategory.OOM,
+        message=message or "out of memory",
+        hint="Lower training.batch_size and raise training.accumulate_grad_batches to match.",
     )
 
 
@@ -103,8 +124,11 @@ def _watch(control: int, reporter: PipeReporter, patience_seconds: float) -> Non
             if not line:
                 os._exit(EXIT_STOPPED)
             last_alive = boot_seconds()
-            if request := json.loads(line).get("stop"):
+            message = json.loads(line)
+            if request := message.get("stop"):
                 reporter.request_stop(request)
+            if message.get("finish"):
+                reporter.request_finish()
         elif boot_seconds() - last_alive > patience_seconds:
             os._exit(EXIT_STOPPED)
 

@@ -5,16 +5,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import Field
+from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
 
-from api.dependencies import Caller, Cursor, JobId, Limit, Once, Transaction, needs, want_hint
-from api.schemas.jobs import JobDocument, JobPage
+from api.dependencies import Caller, Cursor, JobId, Limit, Once, Policy, Transaction, needs, want_hint
+from api.schemas.jobs import JobDocument, JobPage, RetryRequest
 from heimdall_core.accounts.idempotency import Answer
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.job import JobKind, JobStatus
 from heimdall_core.domain.spec import EvaluateJobSpec, ExportJobSpec, ImportJobSpec, TrainJobSpec
-from heimdall_core.jobs.cancellation import cancel_job
-from heimdall_core.jobs.queries import JobFilter, find_job, job_document, list_jobs
+from heimdall_core.jobs.queries import JobFilter, find_job, job_document, job_documents, list_jobs
+from heimdall_core.jobs.queue_facts import QueuePolicy
+from heimdall_core.jobs.requests import cancel_job, finish_job, pause_job, resume_job
+from heimdall_core.jobs.retrying import retry_job
 from heimdall_core.jobs.submission import submit_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -59,19 +62,19 @@ SpecBody = Annotated[
 ]
 
 
-def accepted(session: Transaction, job: Job) -> Answer:
+def accepted(session: Session, job: Job, policy: QueuePolicy) -> Answer:
     """The answer to a submission: where the job is, and when to ask."""
     want_hint(session)
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(POLL_SECONDS)}
-    return Answer(status_code=202, body=job_document(session, job), headers=headers)
+    return Answer(status_code=202, body=job_document(session, job, policy), headers=headers)
 
 
 @router.post("", status_code=202, response_model=JobDocument, dependencies=[needs("jobs:write")])
-def create_job(spec: SpecBody, session: Transaction, caller: Caller, once: Once) -> Response:
+def create_job(spec: SpecBody, session: Transaction, caller: Caller, once: Once, policy: Policy) -> Response:
     """Queues a job; poll `Location` until `is_terminal`."""
     sees_all = caller.visible_owner is None
     return once.answer(
-        lambda: accepted(session, submit_job(session, spec, owner=caller.owner, sees_all=sees_all))
+        lambda: accepted(session, submit_job(session, spec, owner=caller.owner, sees_all=sees_all), policy)
     )
 
 
@@ -79,6 +82,7 @@ def create_job(spec: SpecBody, session: Transaction, caller: Caller, once: Once)
 def list_all_jobs(
     session: Transaction,
     caller: Caller,
+    policy: Policy,
     status: Annotated[list[JobStatus] | None, Query(description="One or more.")] = None,
     kind: Annotated[list[JobKind] | None, Query(description="One or more.")] = None,
     model: Annotated[str | None, Query(description="Name of the model that is trained.")] = None,
@@ -99,7 +103,7 @@ def list_all_jobs(
         created_before=_aware(created_before),
     )
     page = list_jobs(session, job_filter, cursor=cursor, limit=limit)
-    data = [job_document(session, job) for job in page.items]
+    data = job_documents(session, page.items, policy)
     return JSONResponse(
         {"data": data, "next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}
     )
@@ -115,11 +119,12 @@ def read_job(
     job_id: JobId,
     session: Transaction,
     caller: Caller,
+    policy: Policy,
     if_none_match: Annotated[str | None, Header(description="`ETag` of a former answer.")] = None,
 ) -> Response:
     """One job. Poll with `If-None-Match`: an unchanged job costs a 304."""
     job = find_job(session, job_id, owner=caller.visible_owner)
-    document = job_document(session, job)
+    document = job_document(session, job, policy)
     headers = {"ETag": _etag(job, document), "Cache-Control": "private, no-cache"}
     if not document["is_terminal"]:
         headers["Retry-After"] = str(POLL_SECONDS)
@@ -129,16 +134,72 @@ def read_job(
 
 
 @router.post("/{job_id}:cancel", response_model=JobDocument, dependencies=[needs("jobs:write")])
-def cancel(job_id: JobId, session: Transaction, caller: Caller) -> Response:
-    """Cancels a queued job at once and asks a running one to stop; repeating it changes nothing."""
-    job = cancel_job(session, job_id, owner=caller.visible_owner)
-    return JSONResponse(job_document(session, job))
+def cancel(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
+    """Cancels a waiting job at once and asks a running one to stop, more firmly if it does not.
+
+    Repeating it changes nothing.
+    """
+    return _asked(session, cancel_job(session, job_id, owner=caller.visible_owner), policy)
+
+
+@router.post("/{job_id}:pause", response_model=JobDocument, dependencies=[needs("jobs:write")])
+def pause(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
+    """Asks a running job to checkpoint and to release its accelerator; poll until it is `paused`."""
+    return _asked(session, pause_job(session, job_id, owner=caller.visible_owner), policy)
+
+
+@router.post("/{job_id}:finish", response_model=JobDocument, dependencies=[needs("jobs:write")])
+def finish(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
+    """Stops a running training now; its best epoch is evaluated, exported and registered as usual."""
+    return _asked(session, finish_job(session, job_id, owner=caller.visible_owner), policy)
+
+
+@router.post("/{job_id}:resume", response_model=JobDocument, dependencies=[needs("jobs:write")])
+def resume(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
+    """Queues a paused job again; its next attempt goes on from the newest durable checkpoint."""
+    job = resume_job(session, job_id, owner=caller.visible_owner)
+    want_hint(session)
+    return _asked(session, job, policy)
+
+
+@router.post(
+    "/{job_id}:retry", status_code=202, response_model=JobDocument, dependencies=[needs("jobs:write")]
+)
+def retry(
+    job_id: JobId,
+    session: Transaction,
+    caller: Caller,
+    once: Once,
+    policy: Policy,
+    request: RetryRequest = RetryRequest(),  # noqa: B008 - frozen, and FastAPI reads the default here
+) -> Response:
+    """Queues a new job of the same specification, whose `parent_job_id` is the ended one."""
+    return once.answer(
+        lambda: accepted(
+            session,
+            retry_job(
+                session,
+                job_id,
+                owner=caller.visible_owner,
+                submitter=caller.owner,
+                from_checkpoint=request.from_checkpoint,
+            ),
+            policy,
+        )
+    )
+
+
+def _asked(session: Session, job: Job, policy: QueuePolicy) -> Response:
+    return JSONResponse(job_document(session, job, policy))
 
 
 def _etag(job: Job, document: dict[str, Any]) -> str:
-    """The row's revision; and the place in the queue, which changes without the row."""
+    """The row's revision; and the place in the queue, which changes without the row.
+
+    An estimate alone changes with every look: it makes no new answer.
+    """
     queue = document["queue"]
-    return f'"{job.revision}-{queue["position"]}"' if queue else f'"{job.revision}"'
+    return f'"{job.revision}-{queue["position"]}-{queue["reason"]}"' if queue else f'"{job.revision}"'
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

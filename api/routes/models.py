@@ -1,27 +1,52 @@
 """Models and their versions."""
 
-from fastapi import APIRouter
+from dataclasses import replace
+from http import HTTPStatus
 
-from api.dependencies import Cursor, Limit, ResourceName, Store, Transaction, VersionNumber, needs
+from fastapi import APIRouter, Response
+from sqlalchemy.orm import Session
+
+from api.dependencies import (
+    Caller,
+    Composition,
+    Cursor,
+    Limit,
+    Once,
+    Policy,
+    ResourceName,
+    Store,
+    Transaction,
+    VersionNumber,
+    needs,
+)
+from api.routes.jobs import accepted
+from api.schemas.jobs import JobDocument
 from api.schemas.models import (
     ModelDocument,
     ModelVersionDocument,
     ModelVersionList,
+    RetrainBody,
     model_document,
     model_version_document,
 )
 from api.schemas.pages import PageDocument, page_document
+from api.services import Services
+from heimdall_core.accounts.idempotency import Answer
+from heimdall_core.jobs.queue_facts import QueuePolicy
 from heimdall_core.registry.queries import (
     find_model,
     find_model_version,
     list_model_versions,
     list_models,
 )
+from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
 
-router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[needs("models:read")])
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+OUTCOME_HEADER = "Retrain-Outcome"
 
 
-@router.get("")
+@router.get("", dependencies=[needs("models:read")])
 def list_all_models(
     session: Transaction, cursor: Cursor = None, limit: Limit = 50
 ) -> PageDocument[ModelDocument]:
@@ -29,13 +54,13 @@ def list_all_models(
     return page_document(list_models(session, cursor=cursor, limit=limit), model_document)
 
 
-@router.get("/{name}")
+@router.get("/{name}", dependencies=[needs("models:read")])
 def read_model(name: ResourceName, session: Transaction) -> ModelDocument:
     """One model."""
     return model_document(find_model(session, name))
 
 
-@router.get("/{name}/versions")
+@router.get("/{name}/versions", dependencies=[needs("models:read")])
 def list_versions_of_model(name: ResourceName, session: Transaction, store: Store) -> ModelVersionList:
     """Every version of a model, newest first."""
     model = find_model(session, name)
@@ -43,10 +68,53 @@ def list_versions_of_model(name: ResourceName, session: Transaction, store: Stor
     return ModelVersionList(data=[model_version_document(row, model, store) for row in versions])
 
 
-@router.get("/{name}/versions/{version}")
+@router.get("/{name}/versions/{version}", dependencies=[needs("models:read")])
 def read_model_version(
     name: ResourceName, version: VersionNumber, session: Transaction, store: Store
 ) -> ModelVersionDocument:
     """One version of a model, with a URL to fetch its ONNX file."""
     model = find_model(session, name)
     return model_version_document(find_model_version(session, name, version), model, store)
+
+
+@router.post(
+    "/{name}:retrain",
+    status_code=202,
+    response_model=JobDocument,
+    dependencies=[needs("jobs:write")],
+    responses={
+        200: {
+            "model": JobDocument,
+            "description": "`Retrain-Outcome: joined`: a queued job serves this call too. "
+            "`repeated`: the `dedupe_key` has had this job before.",
+        }
+    },
+)
+def retrain(
+    name: ResourceName,
+    body: RetrainBody,
+    session: Transaction,
+    caller: Caller,
+    services: Composition,
+    once: Once,
+    policy: Policy,
+) -> Response:
+    """Trains the champion again on what is approved now; made for services that call unattended.
+
+    Callers share the job while it is queued. Repeat a call to follow its job: the same `dedupe_key` gets
+    the same job, whatever its status.
+    """
+    call = RetrainCall(model=name, caller=caller.owner, **body.model_dump())
+    return once.answer(lambda: _retrained(session, call, services, policy))
+
+
+def _retrained(session: Session, call: RetrainCall, services: Services, policy: QueuePolicy) -> Answer:
+    bucket = services.settings.storage.models_bucket
+    found = retrain_model(session, call, store=services.store, bucket=bucket)
+    answer = accepted(session, found.job, policy)
+    is_new = found.outcome is RetrainOutcome.QUEUED
+    headers = {**answer.headers, OUTCOME_HEADER: found.outcome.value}
+    if answer.body["is_terminal"]:
+        del headers["Retry-After"]
+    status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK
+    return replace(answer, status_code=status.value, headers=headers)

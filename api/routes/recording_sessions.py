@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from api.dependencies import Caller, Composition, Cursor, Limit, Once, Transaction, needs
+from api.dependencies import Caller, Composition, Cursor, Limit, Once, Policy, Transaction, needs
 from api.routes.jobs import accepted
 from api.schemas.jobs import JobDocument
 from api.schemas.pages import PageDocument, page_document
@@ -83,7 +83,12 @@ def approve_recording_sessions(request: ApprovalRequest, session: Transaction) -
 
 @router.post(":import", status_code=202, response_model=JobDocument, dependencies=[needs("recordings:write")])
 def import_recording_sessions(
-    request: PlatformImport, session: Transaction, caller: Caller, services: Composition, once: Once
+    request: PlatformImport,
+    session: Transaction,
+    caller: Caller,
+    services: Composition,
+    once: Once,
+    policy: Policy,
 ) -> Response:
     """Takes over sessions that the Heimdall platform recorded, all that are not yet or those asked for.
 
@@ -94,6 +99,7 @@ def import_recording_sessions(
         lambda: accepted(
             session,
             import_platform_sessions(session, request, bucket=bucket, owner=caller.owner, submit=submit_job),
+            policy,
         )
     )
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
-from api.dependencies import Caller, Composition, Once, Transaction, UploadId, needs
+from api.dependencies import Caller, Composition, Once, Policy, Transaction, UploadId, needs
 from api.routes.jobs import accepted
 from api.schemas.jobs import JobDocument
 from api.schemas.recordings import UploadDocument, upload_document
@@ -68,6 +68,7 @@ def complete(
     session: Transaction,
     caller: Caller,
     once: Once,
+    policy: Policy,
     completion: UploadCompletion = UploadCompletion(),  # noqa: B008 - frozen, and FastAPI reads the default here
 ) -> Response:
     """Starts the import of the files that were PUT; answers with its job."""
@@ -75,6 +76,7 @@ def complete(
         lambda: accepted(
             session,
             complete_upload(session, upload_id, completion, owner=caller.owner, submit=submit_job),
+            policy,
         )
     )
 

@@ -9,6 +9,7 @@ from api.services import HandoutStore
 from heimdall_core.database.job_tables import Artifact, Checkpoint
 from heimdall_core.domain.errors import ErrorCategory
 from heimdall_core.domain.job import AttemptOutcome, JobKind, JobPhase, JobStatus, Priority
+from heimdall_core.jobs.queue_facts import WaitReason
 
 
 class _Document(BaseModel):
@@ -19,6 +20,15 @@ class QueueFacts(_Document):
     """Where a queued job stands."""
 
     position: int = Field(description="1: the next.", examples=[3])
+    reason: WaitReason = Field(
+        description="`not_before`: its time has not come. `quota`: its owner runs as many jobs as one may. "
+        "`no_worker`: no live worker can run it. `accelerator_busy`: every slot is taken. "
+        "`starting`: a slot is free."
+    )
+    estimated_start_at: datetime | None = Field(
+        description="Median, from how long jobs of its kind took; null: no worker, or no history."
+    )
+    estimated_start_p90_at: datetime | None = Field(description="In nine of ten cases it starts earlier.")
 
 
 class JobProgress(_Document):
@@ -71,6 +81,8 @@ class JobDocument(_Document):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    pause_requested_at: datetime | None
+    finish_requested_at: datetime | None
     queue: QueueFacts | None = Field(description="Only while queued.")
     progress: JobProgress | None
     metrics: dict[str, float | None] = Field(description="The newest value of each curve.")
@@ -91,6 +103,17 @@ class JobPage(_Document):
     data: list[JobDocument]
     next_cursor: str | None
     has_more: bool
+
+
+class RetryRequest(BaseModel):
+    """How an ended job is tried again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    from_checkpoint: bool = Field(
+        default=False,
+        description="Go on from its newest durable checkpoint instead of from the beginning.",
+    )
 
 
 class EventDocument(_Document):

@@ -1,9 +1,9 @@
 """Models on the wire."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.services import HandoutStore
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
@@ -56,6 +56,23 @@ class ModelVersionList(BaseModel):
     """Every version, newest first."""
 
     data: list[ModelVersionDocument]
+
+
+class RetrainBody(BaseModel):
+    """Why a model shall be trained again, and what makes two calls the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)] = Field(
+        description="For people: it is kept with the job.", examples=["drift: median error above 25 km"]
+    )
+    dedupe_key: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="Names the occasion: the same key gets the same job for ever.",
+        examples=["drift-2026-03-01"],
+    )
+    force: bool = Field(
+        default=False, description="Train even if the champion has seen all that is approved now."
+    )
 
 
 def model_document(model: Model) -> ModelDocument:

@@ -80,7 +80,9 @@ def phase_of(job: Json) -> str:
     """What a job is doing, in one word or two."""
     if job["status"] == "queued":
         position = member(job, "queue", "position")
-        return f"queued ({position})" if position else "queued"
+        reason = str(member(job, "queue", "reason") or "").replace("_", " ")
+        facts = ", ".join(str(fact) for fact in (position, reason) if fact)
+        return f"queued ({facts})" if facts else "queued"
     return str(job.get("phase") or job["status"]) if job["status"] == "running" else str(job["status"])
 
 

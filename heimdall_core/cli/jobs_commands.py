@@ -132,11 +132,53 @@ def _log_texts(client: ApiClient, job_id: str, attempt: int | None) -> list[str]
 
 
 @app.command()
-def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
-    """Asks a job to end."""
+def pause(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Checkpoints a running job and frees its accelerator; `resume` goes on."""
+    _ask(job_id, "pause", as_json=as_json)
+
+
+@app.command()
+def resume(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Queues a paused job again."""
+    _ask(job_id, "resume", as_json=as_json)
+
+
+@app.command()
+def finish(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Ends a training now and keeps its best epoch: evaluated, exported, registered."""
+    _ask(job_id, "finish", as_json=as_json)
+
+
+@app.command()
+def retry(
+    job_id: JobArgument,
+    from_checkpoint: Annotated[
+        bool, typer.Option("--from-checkpoint", help="Go on from its newest durable checkpoint.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Queues a new job of the specification of an ended one."""
     with connect() as client:
-        job = client.post(path_of("jobs", job_id) + ":cancel")
+        job = client.post(path_of("jobs", job_id) + ":retry", {"from_checkpoint": from_checkpoint})
+    _tell_state(job, as_json=as_json)
+
+
+def _ask(job_id: str, verb: str, *, as_json: bool) -> None:
+    with connect() as client:
+        job = client.post(path_of("jobs", job_id) + f":{verb}")
+    _tell_state(job, as_json=as_json)
+
+
+def _tell_state(job: Json, *, as_json: bool) -> None:
     if as_json:
         show_json(job)
         return
-    say(f"job {job['id']} {'is being cancelled' if job['status'] == 'running' else job['status']}")
+    asked = [verb for verb in ("cancel", "pause", "finish") if job.get(f"{verb}_requested_at")]
+    is_asked = f", asked to {asked[0]}" if asked and not job["is_terminal"] else ""
+    say(f"job {job['id']} {job['status']}{is_asked}")
+
+
+@app.command()
+def cancel(job_id: JobArgument, as_json: JsonOption = False) -> None:
+    """Asks a job to end."""
+    _ask(job_id, "cancel", as_json=as_json)

@@ -19,12 +19,13 @@ from heimdall_core.cli import (
     simulating,
     stack_commands,
     train_commands,
+    workers_commands,
 )
 from heimdall_core.cli.errors import EXIT_CODES
 from heimdall_core.cli.failing import report_failure
 
 PANELS: Final[dict[str, tuple[str, ...]]] = {
-    "Service": ("up", "down", "status", "doctor", "migrate"),
+    "Service": ("up", "down", "status", "doctor", "workers", "migrate"),
     "Recordings and datasets": ("recordings", "datasets"),
     "Jobs and models": ("jobs", "models", "predict"),
     "Tools": ("demo", "simulate", "train"),
@@ -82,6 +83,7 @@ _group("recordings", recordings_commands.app)
 _group("datasets", datasets_commands.app)
 _group("jobs", jobs_commands.app)
 _group("models", models_commands.app)
+_group("workers", workers_commands.app)
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from heimdall_core.settings import DatabaseSettings
 
+_KEEPALIVE_SECONDS = 5
+
 
 class Database:
     """One pool of connections; each session is one transaction.
@@ -16,7 +18,7 @@ class Database:
     """
 
     def __init__(self, settings: DatabaseSettings, *, application_name: str = "heimdall") -> None:
-        statement_timeout_ms = settings.statement_timeout_seconds * 1000
+        timeout_ms = settings.statement_timeout_seconds * 1000
         self.engine = create_engine(
             settings.url.get_secret_value(),
             pool_size=settings.pool_size,
@@ -26,8 +28,14 @@ class Database:
             connect_args={
                 "application_name": application_name,
                 "connect_timeout": settings.connect_timeout_seconds,
-                "tcp_user_timeout": settings.statement_timeout_seconds * 1000,
-                "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC",
+                "tcp_user_timeout": timeout_ms,
+                # A reply that never comes is noticed by these, not by the server's own timeouts.
+                "keepalives_idle": _KEEPALIVE_SECONDS,
+                "keepalives_interval": _KEEPALIVE_SECONDS,
+                "keepalives_count": 3,
+                # A process that is frozen within a transaction must not hold its locks for ever.
+                "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC "
+                f"-c idle_in_transaction_session_timeout={timeout_ms}",
             },
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from heimdall_core.database.base import Base, JsonObject
@@ -38,7 +39,27 @@ class Job(Base):
             "created_at",
             postgresql_where=text("status = 'queued'"),
         ),
+        Index(
+            "ix_job_claim_owner",
+            "owner",
+            text("priority_rank desc"),
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index(
+            "ix_job_coalesce",
+            "coalesce_key",
+            unique=True,
+            postgresql_where=text("status = 'queued' and coalesce_key is not null"),
+        ),
         Index("ix_job_lease", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        Index(
+            "ix_job_succeeded",
+            "kind",
+            text("finished_at desc"),
+            postgresql_where=text("status = 'succeeded'"),
+        ),
         Index("ix_job_page", "created_at", "id"),
         Index("ix_job_owner_page", "owner", "created_at", "id"),
     )
@@ -55,6 +76,10 @@ class Job(Base):
     priority: Mapped[str] = mapped_column(server_default="normal")
     priority_rank: Mapped[int] = mapped_column(server_default="1")
     accelerator: Mapped[str] = mapped_column(server_default="auto")
+    #: Memory that the accelerator (the host, on a CPU) must have.
+    min_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: At most one queued job has it: requests that mean the same thing join.
+    coalesce_key: Mapped[str | None]
     parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("training.job.id"))
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -64,11 +89,23 @@ class Job(Base):
     not_before: Mapped[datetime] = mapped_column(server_default=func.now())
     dispatched_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
+    finish_requested_at: Mapped[datetime | None]
+    #: When it last began to wait: submitted, given back, or resumed.
+    queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    max_pending_seconds: Mapped[int | None]
+    max_runtime_seconds: Mapped[int | None]
 
     #: Number of the newest attempt, which is its fencing token.
     attempt: Mapped[int] = mapped_column(server_default="0")
     failures: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int] = mapped_column(server_default="3")
+    #: Times that a worker gave it back unfinished; they cost no retry.
+    preemptions: Mapped[int] = mapped_column(server_default="0")
+    #: Of the attempts that have ended.
+    runtime_seconds: Mapped[float] = mapped_column(server_default="0")
+    #: What the engine changed of the spec for the next attempt, such as ``micro_batch_size``.
+    adjustments: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     lease_owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
 
@@ -155,7 +192,11 @@ class Checkpoint(Base):
     epoch: Mapped[int]
     step: Mapped[int] = mapped_column(BigInteger)
     metrics: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    #: Whether it lies between two epochs, so that another batch size may go on from it.
+    at_epoch_end: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    #: Since then it is no longer offered; retention deletes the object and then the row.
+    retired_at: Mapped[datetime | None]
 
 
 class Artifact(Base):
@@ -187,9 +228,30 @@ class Worker(Base):
     boot_id: Mapped[str]
     pid: Mapped[int]
     slots: Mapped[int]
+    #: More slots, for kinds that need no accelerator.
+    light_slots: Mapped[int] = mapped_column(server_default="0")
     accelerator: Mapped[str]
+    #: Of one accelerator; of the host where there is none.
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: What it takes; null: everything.
+    kinds: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    #: Since then it takes no new job.
+    draining_at: Mapped[datetime | None]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RetrainRequest(Base):
+    """A service's wish to have a model trained again, and the job that serves it."""
+
+    __tablename__ = "retrain_request"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    dedupe_key: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    reason: Mapped[str]
+    job_id: Mapped[str] = mapped_column(ForeignKey("training.job.id", ondelete="cascade"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Outbox(Base):

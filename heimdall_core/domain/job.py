@@ -81,6 +81,8 @@ class AttemptOutcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: Checkpointed and stopped on request; the job waits for ``:resume``.
+    PAUSED = "paused"
     #: Given back unfinished: shutdown of the worker. Costs no retry.
     PREEMPTED = "preempted"
     #: Its lease ran out.

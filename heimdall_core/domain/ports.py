@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from heimdall_core.domain.job import JobPhase
 
 ArtifactKind = Literal["onnx", "checkpoint", "report", "plot", "manifest", "sessions"]
-StopRequest = Literal["cancel", "shutdown"]
+StopRequest = Literal["cancel", "pause", "shutdown", "time_limit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,8 @@ class Checkpoint:
     epoch: int
     step: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    at_epoch_end: bool = True
+    """Whether it lies between two epochs."""
 
 
 class Reporter(Protocol):
@@ -112,6 +114,10 @@ class Reporter(Protocol):
 
     def stop_requested(self) -> StopRequest | None:
         """Whether the job must end at the next safe point, and why."""
+        ...
+
+    def finish_requested(self) -> bool:
+        """Whether the training shall end now and the job go on with the best weights so far."""
         ...
 
 

@@ -5,6 +5,7 @@ Plain dataclasses whose ``Annotated`` bounds pydantic enforces at the edges (``e
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
@@ -12,6 +13,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from heimdall_core.domain.job import Priority
 from heimdall_core.domain.manifest import Split
 
+_MAX_SECONDS = 2_000_000_000
 Name = Annotated[str, MinLen(1), MaxLen(100)]
 Id = Annotated[str, MinLen(1), MaxLen(64)]
 Backbone = Literal["micro", "atto", "femto", "pico", "nano", "tiny", "small", "base", "large"]
@@ -85,6 +87,8 @@ class ResourcesSpec:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Ge(1)] = 1
     num_nodes: Annotated[int, Ge(1)] = 1
+    min_memory_gb: Annotated[float, Gt(0), Le(10_000)] | None = None
+    """Memory (10⁹ bytes) that the accelerator must have; the host, where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +129,12 @@ class LimitsSpec:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
-    max_runtime_seconds: Annotated[int, Ge(1)] | None = None
-    max_pending_seconds: Annotated[int, Ge(1)] | None = None
+    max_runtime_seconds: Annotated[int, Ge(1), Le(_MAX_SECONDS)] | None = None
+    """Of all attempts together; then the training is checkpointed and the job fails as ``time_limit``."""
+    max_pending_seconds: Annotated[int, Ge(1), Le(_MAX_SECONDS)] | None = None
+    """Of one wait in the queue; then the job fails as ``expired``. Null: the service's own limit."""
     max_attempts: Annotated[int, Ge(1), Le(20)] = 3
+    """Tries that may fail for reasons that pass; giving back at a worker's shutdown costs none."""
 
 
 TagKey = Annotated[str, MinLen(1), MaxLen(63)]
@@ -152,6 +159,8 @@ class TrainJobSpec:
     init_from: str | None = None
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    not_before: datetime | None = None
+    """When it may start at the earliest; null: at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +205,8 @@ class ExportJobSpec:
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    not_before: datetime | None = None
+    """When it may start at the earliest; null: at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +222,8 @@ class EvaluateJobSpec:
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    not_before: datetime | None = None
+    """When it may start at the earliest; null: at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +237,8 @@ class ImportJobSpec:
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    not_before: datetime | None = None
+    """When it may start at the earliest; null: at once."""
 
 
 JobSpec = TrainJobSpec | ExportJobSpec | EvaluateJobSpec | ImportJobSpec
@@ -231,7 +246,8 @@ JobSpec = TrainJobSpec | ExportJobSpec | EvaluateJobSpec | ImportJobSpec
 
 def spec_to_dict(spec: JobSpec) -> dict[str, object]:
     """The JSON form of an accepted spec, defaults filled in."""
-    return asdict(spec)
+    not_before = spec.not_before and spec.not_before.isoformat().replace("+00:00", "Z")
+    return asdict(spec) | {"not_before": not_before}
 
 
 def _sub(data: Mapping[str, object], key: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import func, literal, or_, select, update
+from sqlalchemy import and_, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Job
@@ -29,22 +29,21 @@ def mark_for_hint(session: Session, *, silence_seconds: float, limit: int = 50) 
 
 
 def expire_waiting(session: Session, *, limit_seconds: float, limit: int = 100) -> int:
-    """Fails queued and paused jobs that waited beyond the limit; returns how many."""
+    """Fails queued and paused jobs that waited beyond their own limit or the service's; returns how many."""
     waiting = (JobStatus.QUEUED.value, JobStatus.PAUSED.value)
+    waited = func.extract("epoch", func.now() - func.greatest(Job.queued_at, Job.not_before))
+    beyond_own = and_(Job.status == JobStatus.QUEUED.value, waited > Job.max_pending_seconds)
     too_old = (
         select(Job.id)
-        .where(
-            Job.status.in_(waiting),
-            Job.created_at < func.now() - literal(timedelta(seconds=limit_seconds)),
-        )
+        .where(Job.status.in_(waiting), or_(waited > limit_seconds, beyond_own))
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     error = ErrorInfo(
         code="expired",
         category=ErrorCategory.USER,
-        message="the job waited longer than the service allows",
-        hint="Submit it again when a worker is free; GET /v1/workers lists them.",
+        message="the job waited longer than limits.max_pending_seconds or the service allows",
+        hint="POST :retry queues it again; GET /v1/workers lists the workers.",
     )
     statement = (
         update(Job)

@@ -8,11 +8,14 @@ from sqlalchemy.orm import Session
 
 from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Artifact, Job
-from heimdall_core.domain.errors import ErrorInfo
-from heimdall_core.domain.job import AttemptOutcome, JobStatus
+from heimdall_core.domain.errors import ErrorCategory, ErrorInfo
+from heimdall_core.domain.job import AttemptOutcome, JobKind, JobStatus
+from heimdall_core.jobs.claiming import Claim, LeaseLost
 from heimdall_core.jobs.events import record_event
-from heimdall_core.jobs.leases import Claim, LeaseLost, close_attempt, end_attempt_unfinished
+from heimdall_core.jobs.leases import close_attempt, end_attempt_unfinished, released
 
+#: The adjustment after the first time that memory ran out.
+MICRO_BATCH_SIZE = "micro_batch_size"
 #: Makes the result of an attempt public in the transaction of its success; returns the job's ``result``.
 Publish = Callable[[Session, Job], dict[str, Any]]
 
@@ -39,11 +42,14 @@ def succeed(session: Session, claim: Claim, *, artifacts: Sequence[dict[str, Any
 def fail(session: Session, claim: Claim, error: ErrorInfo, *, exit_code: int | None) -> None:
     """Running -> failed; or queued again, if the error may pass and a retry is left.
 
+    A training that ran out of memory for the first time is tried again with a smaller micro-batch.
+
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
     job = _lock(session, claim)
-    if error.retryable or job.cancel_requested_at is not None:
+    adjustments = smaller_micro_batch(job) if error.category is ErrorCategory.OOM else None
+    if error.retryable or adjustments or job.cancel_requested_at is not None:
         end_attempt_unfinished(
             session,
             job,
@@ -52,6 +58,7 @@ def fail(session: Session, claim: Claim, error: ErrorInfo, *, exit_code: int | N
             error=error,
             costs_retry=True,
             exit_code=exit_code,
+            adjustments=adjustments,
         )
         return
     _end(session, claim, JobStatus.FAILED, error=error.to_dict())
@@ -59,6 +66,17 @@ def fail(session: Session, claim: Claim, error: ErrorInfo, *, exit_code: int | N
         session, claim.job_id, claim.attempt, outcome=AttemptOutcome.FAILED, error=error, exit_code=exit_code
     )
     record_event(session, job, "job.failed", error=error.to_dict())
+
+
+def smaller_micro_batch(job: Job) -> dict[str, Any] | None:
+    """Half the batch (or its largest divisor below), accumulated to the same effective batch; once."""
+    training = job.spec.get("training") or {}
+    batch_size = int(training.get("batch_size", 1))
+    if job.kind != JobKind.TRAIN or MICRO_BATCH_SIZE in job.adjustments or batch_size == 1:
+        return None
+    micro = next(size for size in range(batch_size // 2, 0, -1) if batch_size % size == 0)
+    accumulate = int(training["accumulate_grad_batches"]) * (batch_size // micro)
+    return {MICRO_BATCH_SIZE: micro, "accumulate_grad_batches": accumulate}
 
 
 def finish_cancelled(session: Session, claim: Claim, *, exit_code: int | None) -> None:
@@ -74,17 +92,18 @@ def finish_cancelled(session: Session, claim: Claim, *, exit_code: int | None) -
 
 
 def give_back(session: Session, claim: Claim, *, exit_code: int | None) -> None:
-    """Running -> queued, because the worker shuts down; costs no retry.
+    """Running -> queued because the worker shuts down, or paused if that was asked for; costs no retry.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
     job = _lock(session, claim)
+    is_paused = job.pause_requested_at is not None
     end_attempt_unfinished(
         session,
         job,
         guard=claim.guard(),
-        outcome=AttemptOutcome.PREEMPTED,
+        outcome=AttemptOutcome.PAUSED if is_paused else AttemptOutcome.PREEMPTED,
         error=None,
         costs_retry=False,
         exit_code=exit_code,
@@ -109,17 +128,7 @@ def _end(
     statement = (
         update(Job)
         .where(*claim.guard())
-        .values(
-            status=status.value,
-            phase=None,
-            lease_owner=None,
-            lease_expires_at=None,
-            finished_at=func.now(),
-            updated_at=func.now(),
-            error=error,
-            result=result,
-            revision=Job.revision + 1,
-        )
+        .values(**released(), status=status.value, finished_at=func.now(), error=error, result=result)
     )
     if session.execute(statement.returning(Job.id)).first() is None:
         raise LeaseLost(claim.job_id)

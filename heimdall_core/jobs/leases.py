@@ -1,19 +1,20 @@
-"""T3, T4 and T6: claiming a job, keeping it, and taking it back from who went silent.
+"""T4 and T6: keeping a job, and taking it back from who went silent.
 
 Every change is one guarded statement; no row back means: you lost, stop.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Job, JobAttempt
 from heimdall_core.domain.errors import ErrorCategory, ErrorInfo
-from heimdall_core.domain.job import AttemptOutcome, JobPhase, JobStatus
+from heimdall_core.domain.job import AttemptOutcome, JobStatus
+from heimdall_core.jobs.claiming import Claim, LeaseLost, WorkerIdentity, from_now
 from heimdall_core.jobs.events import record_event
 
 #: First wait before another attempt; doubles with each failure, up to the ceiling.
@@ -22,128 +23,45 @@ BACKOFF_CEILING_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerIdentity:
-    """Who claims."""
+class Requests:
+    """What callers have asked of a running job."""
 
-    name: str
-    host: str
-    boot_id: str
-    has_gpu: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A running attempt, and the fence (job, attempt, owner) that every report of it must pass."""
-
-    job_id: str
-    attempt: int
-    lease_owner: str
-    kind: str
-    owner: str
-    spec: dict[str, Any]
-    inputs: dict[str, Any]
-    max_attempts: int
-    failures: int
-    waited_seconds: float
-
-    def guard(self) -> list[ColumnElement[bool]]:
-        """True of the row while this attempt holds it."""
-        return [
-            Job.id == self.job_id,
-            Job.status == JobStatus.RUNNING.value,
-            Job.attempt == self.attempt,
-            Job.lease_owner == self.lease_owner,
-        ]
+    cancel: bool = False
+    pause: bool = False
+    finish: bool = False
 
 
-class LeaseLost(Exception):
-    """The attempt no longer holds its job; whatever it has to say comes too late."""
-
-
-def claim_job(session: Session, worker: WorkerIdentity, *, lease_seconds: float) -> Claim | None:
-    """Takes the next due job: by priority, then age. None: there is none for this worker."""
-    accelerators = ["auto", "cpu"] + (["gpu"] if worker.has_gpu else [])
-    candidate = (
-        select(Job.id)
-        .where(
-            Job.status == JobStatus.QUEUED.value,
-            Job.not_before <= func.now(),
-            Job.cancel_requested_at.is_(None),
-            Job.accelerator.in_(accelerators),
-        )
-        .order_by(Job.priority_rank.desc(), Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    statement = (
-        update(Job)
-        .where(Job.id == candidate, Job.status == JobStatus.QUEUED.value)
-        .values(
-            status=JobStatus.RUNNING.value,
-            phase=JobPhase.PREPARING.value,
-            attempt=Job.attempt + 1,
-            lease_owner=worker.name,
-            lease_expires_at=_from_now(lease_seconds),
-            started_at=func.coalesce(Job.started_at, func.now()),
-            updated_at=func.now(),
-            revision=Job.revision + 1,
-        )
-    )
-    waited = func.extract("epoch", func.clock_timestamp() - Job.created_at)
-    row = session.execute(
-        statement.returning(Job, waited), execution_options={"synchronize_session": False}
-    ).first()
-    if row is None:
-        return None
-    job, waited_seconds = row
-    session.add(
-        JobAttempt(
-            job_id=job.id, number=job.attempt, worker=worker.name, host=worker.host, boot_id=worker.boot_id
-        )
-    )
-    record_event(session, job, "job.started", worker=worker.name)
-    return Claim(
-        job_id=job.id,
-        attempt=job.attempt,
-        lease_owner=worker.name,
-        kind=job.kind,
-        owner=job.owner,
-        spec=job.spec,
-        inputs=job.inputs,
-        max_attempts=job.max_attempts,
-        failures=job.failures,
-        waited_seconds=float(waited_seconds),
-    )
-
-
-def extend_lease(session: Session, claim: Claim, *, lease_seconds: float) -> bool:
-    """The heartbeat. Returns whether cancelling was requested.
+def extend_lease(session: Session, claim: Claim, *, lease_seconds: float) -> Requests:
+    """The heartbeat; brings back what was asked of the job.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    statement = update(Job).where(*claim.guard()).values(lease_expires_at=_from_now(lease_seconds))
-    row = session.execute(statement.returning(Job.cancel_requested_at)).first()
-    if row is None:
-        raise LeaseLost(claim.job_id)
-    return row[0] is not None
+    statement = update(Job).where(*claim.guard()).values(lease_expires_at=from_now(lease_seconds))
+    return _requests(session.execute(statement.returning(*_FLAGS)).first(), claim)
 
 
-def read_cancel_flag(session: Session, claim: Claim) -> bool:
-    """Whether cancelling was requested, without writing.
+def read_requests(session: Session, claim: Claim) -> Requests:
+    """What was asked of the job, without writing.
 
     Raises:
         LeaseLost: the job is no longer this attempt's.
     """
-    row = session.execute(select(Job.cancel_requested_at).where(*claim.guard())).first()
-    if row is None:
+    return _requests(session.execute(select(*_FLAGS).where(*claim.guard())).first(), claim)
+
+
+_FLAGS = (Job.cancel_requested_at, Job.pause_requested_at, Job.finish_requested_at)
+
+
+def _requests(flags: Sequence[datetime | None] | None, claim: Claim) -> Requests:
+    if flags is None:
         raise LeaseLost(claim.job_id)
-    return row[0] is not None
+    cancel, pause, finish = (moment is not None for moment in flags)
+    return Requests(cancel=cancel, pause=pause, finish=finish)
 
 
 def reap_expired(session: Session, *, limit: int = 100) -> Sequence[Job]:
-    """Ends every attempt whose lease ran out: the job is queued again, failed or cancelled.
+    """Ends every attempt whose lease ran out: the job is queued again, failed, paused or cancelled.
 
     Any number of reapers may run: rows that another holds are passed over.
     """
@@ -199,41 +117,63 @@ def end_attempt_unfinished(
     error: ErrorInfo | None,
     costs_retry: bool,
     exit_code: int | None = None,
+    adjustments: dict[str, Any] | None = None,
 ) -> bool:
-    """Running -> cancelled if asked, failed if the retries are used up, else queued again after a wait."""
+    """Running -> cancelled or paused if asked, failed if the retries are used up, else queued again."""
     failures = job.failures + int(costs_retry)
     status = _next_status(job, failures)
-    waiting = status is JobStatus.QUEUED
+    waiting = status in {JobStatus.QUEUED, JobStatus.PAUSED}
     wait = min(BACKOFF_SECONDS * 2.0 ** max(failures - 1, 0), BACKOFF_CEILING_SECONDS) if costs_retry else 0
     statement = (
         update(Job)
         .where(Job.id == job.id, Job.status == JobStatus.RUNNING.value, Job.attempt == job.attempt, *guard)
         .values(
+            **released(),
             status=status.value,
-            phase=None,
             failures=failures,
-            lease_owner=None,
-            lease_expires_at=None,
-            not_before=_from_now(wait),
+            preemptions=Job.preemptions + int(outcome is AttemptOutcome.PREEMPTED),
+            adjustments=Job.adjustments.concat(adjustments or {}),
+            not_before=from_now(wait),
+            queued_at=func.now(),
             dispatched_at=None,
+            pause_requested_at=None if status is JobStatus.PAUSED else Job.pause_requested_at,
             finished_at=None if waiting else func.now(),
             error=error.to_dict() if error and status is JobStatus.FAILED else None,
-            updated_at=func.now(),
-            revision=Job.revision + 1,
         )
     )
     if session.execute(statement.returning(Job.id)).first() is None:
         return False
     close_attempt(session, job.id, job.attempt, outcome=outcome, error=error, exit_code=exit_code)
     data = {"outcome": outcome.value, "error": error.to_dict() if error else None}
-    record_event(session, job, "job.requeued" if waiting else f"job.{status.value}", **data)
+    name = "requeued" if status is JobStatus.QUEUED else status.value
+    record_event(session, job, f"job.{name}", **data, **(adjustments or {}))
     return True
+
+
+def released() -> dict[str, Any]:
+    """The columns of a job whose attempt is over."""
+    attempt_began_at = (
+        select(JobAttempt.started_at)
+        .where(JobAttempt.job_id == Job.id, JobAttempt.number == Job.attempt)
+        .scalar_subquery()
+    )
+    seconds = func.extract("epoch", func.now() - attempt_began_at)
+    return {
+        "phase": None,
+        "lease_owner": None,
+        "lease_expires_at": None,
+        "runtime_seconds": Job.runtime_seconds + func.coalesce(func.greatest(seconds, 0), 0),
+        "updated_at": func.now(),
+        "revision": Job.revision + 1,
+    }
 
 
 def _next_status(job: Job, failures: int) -> JobStatus:
     if job.cancel_requested_at is not None:
         return JobStatus.CANCELLED
-    return JobStatus.FAILED if failures >= job.max_attempts else JobStatus.QUEUED
+    if failures >= job.max_attempts:
+        return JobStatus.FAILED
+    return JobStatus.QUEUED if job.pause_requested_at is None else JobStatus.PAUSED
 
 
 def close_attempt(
@@ -256,7 +196,3 @@ def close_attempt(
             exit_code=exit_code,
         )
     )
-
-
-def _from_now(seconds: float) -> Any:
-    return func.now() + literal(timedelta(seconds=seconds))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import (
@@ -20,6 +20,7 @@ from heimdall_core.database.job_tables import (
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.domain.errors import NotFound
 from heimdall_core.domain.job import JobStatus
+from heimdall_core.jobs.queue_facts import DEFAULT_POLICY, QueueFacts, QueuePolicy, queue_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +79,20 @@ def _filtered(statement: Select[Job], wanted: JobFilter) -> Select[Job]:
     return statement
 
 
-def job_document(session: Session, job: Job) -> dict[str, Any]:
+def job_document(session: Session, job: Job, policy: QueuePolicy = DEFAULT_POLICY) -> dict[str, Any]:
     """The wire form of a job."""
+    return job_documents(session, [job], policy)[0]
+
+
+def job_documents(
+    session: Session, jobs: Sequence[Job], policy: QueuePolicy = DEFAULT_POLICY
+) -> list[dict[str, Any]]:
+    """The wire forms of several jobs; the state of the queue is read once."""
+    facts = queue_facts(session, [job for job in jobs if job.status == JobStatus.QUEUED], policy)
+    return [_document(session, job, facts.get(job.id)) for job in jobs]
+
+
+def _document(session: Session, job: Job, queue: QueueFacts | None) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
@@ -94,7 +107,9 @@ def job_document(session: Session, job: Job) -> dict[str, Any]:
         "started_at": _time(job.started_at),
         "finished_at": _time(job.finished_at),
         "cancel_requested_at": _time(job.cancel_requested_at),
-        "queue": _queue_facts(session, job),
+        "pause_requested_at": _time(job.pause_requested_at),
+        "finish_requested_at": _time(job.finish_requested_at),
+        "queue": None if queue is None else _queue_document(queue),
         "progress": job.progress,
         "metrics": job.metrics,
         "attempt": job.attempt,
@@ -106,26 +121,21 @@ def job_document(session: Session, job: Job) -> dict[str, Any]:
     }
 
 
+def _queue_document(queue: QueueFacts) -> dict[str, Any]:
+    return {
+        "position": queue.position,
+        "reason": queue.reason,
+        "estimated_start_at": _time(queue.estimated_start_at),
+        "estimated_start_p90_at": _time(queue.estimated_start_p90_at),
+    }
+
+
 PARTS = ("events", "metrics", "logs", "artifacts", "checkpoints", "attempts")
 
 
 def _links(job: Job) -> dict[str, str]:
     here = f"/v1/jobs/{job.id}"
     return {"self": here} | {part: f"{here}/{part}" for part in PARTS}
-
-
-def _queue_facts(session: Session, job: Job) -> dict[str, Any] | None:
-    if job.status != "queued":
-        return None
-    ahead = session.scalar(
-        select(func.count())
-        .select_from(Job)
-        .where(
-            Job.status == "queued",
-            tuple_(-Job.priority_rank, Job.created_at, Job.id) < (-job.priority_rank, job.created_at, job.id),
-        )
-    )
-    return {"position": (ahead or 0) + 1}
 
 
 def list_attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
@@ -209,15 +219,16 @@ def list_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
     return list(session.scalars(_checkpoints(job_id)))
 
 
-def newest_checkpoint(session: Session, job_id: str) -> Checkpoint | None:
-    """The durable checkpoint that got furthest."""
-    return session.scalar(_checkpoints(job_id).limit(1))
+def newest_checkpoint(session: Session, job_id: str, *, at_epoch_end: bool = False) -> Checkpoint | None:
+    """The durable checkpoint that got furthest; with ``at_epoch_end`` of those between two epochs."""
+    statement = _checkpoints(job_id).limit(1)
+    return session.scalar(statement.where(Checkpoint.at_epoch_end) if at_epoch_end else statement)
 
 
 def _checkpoints(job_id: str) -> Select[Checkpoint]:
     return (
         select(Checkpoint)
-        .where(Checkpoint.job_id == job_id)
+        .where(Checkpoint.job_id == job_id, Checkpoint.retired_at.is_(None))
         .order_by(Checkpoint.step.desc(), Checkpoint.created_at.desc())
     )
 

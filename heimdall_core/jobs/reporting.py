@@ -17,7 +17,7 @@ from heimdall_core.database.job_tables import (
     LogChunk,
     MetricPoint,
 )
-from heimdall_core.jobs.leases import Claim, LeaseLost
+from heimdall_core.jobs.claiming import Claim, LeaseLost
 
 
 @dataclass(slots=True, kw_only=True)

@@ -123,7 +123,8 @@ def _inputs_of(session: Session, origin: Job, pointer: str) -> Inputs:
 
 def _inputs_of_checkpoint(session: Session, checkpoint_id: str, owner: str | None) -> Inputs:
     pointer = "/source/checkpoint_id"
-    checkpoint = session.get(Checkpoint, checkpoint_id)
+    in_sight = (Checkpoint.id == checkpoint_id, Checkpoint.retired_at.is_(None))
+    checkpoint = session.scalar(select(Checkpoint).where(*in_sight))
     origin = None if checkpoint is None else session.get(Job, checkpoint.job_id)
     if checkpoint is None or origin is None or (owner is not None and origin.owner != owner):
         raise _missing(
@@ -206,6 +207,12 @@ def _resolve_import(session: Session, spec: ImportJobSpec, owner: str | None) ->
             f"upload {upload.id} is not complete",
             code="upload_not_complete",
             hint=f"PUT its files, then POST /v1/uploads/{upload.id}:complete",
+        )
+    if any("retired_at" in file for file in upload.files):
+        raise Conflict(
+            f"the files of upload {upload.id} are kept no longer",
+            code="upload_expired",
+            hint="POST /v1/uploads and PUT them again; what was imported is in the catalogue.",
         )
     return {"upload_id": upload.id, "files": upload.files, "options": upload.options}
 

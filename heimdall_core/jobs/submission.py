@@ -1,5 +1,7 @@
 """T1: a request becomes a row."""
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.ids import new_id
@@ -7,7 +9,7 @@ from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.spec import JobSpec, TrainJobSpec, spec_to_dict
 from heimdall_core.jobs.events import record_event
 from heimdall_core.jobs.resolution import resolve
-from heimdall_core.jobs.support import refuse_bad_name, refuse_unsupported
+from heimdall_core.jobs.support import refuse_bad_name, refuse_naive_time, refuse_unsupported
 
 
 def submit_job(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = False) -> Job:
@@ -26,9 +28,18 @@ def submit_job(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = 
         NotSupportedYet: the spec asks for what this version does not build.
     """
     refuse_bad_name(spec)
+    refuse_naive_time(spec)
     refuse_unsupported(spec)
     spec, inputs = resolve(session, spec, owner=None if sees_all else owner)
-    job = Job(
+    job = new_job(spec, inputs, owner=owner)
+    return enqueue(session, job)
+
+
+def new_job(spec: JobSpec, inputs: dict[str, Any], *, owner: str) -> Job:
+    """The row of an accepted spec, not yet in the database."""
+    resources = spec.resources if isinstance(spec, TrainJobSpec) else None
+    gigabytes = resources.min_memory_gb if resources else None
+    return Job(
         id=new_id("job"),
         kind=spec.kind,
         owner=owner,
@@ -38,10 +49,18 @@ def submit_job(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = 
         tags=dict(spec.tags),
         priority=spec.priority.value,
         priority_rank=spec.priority.rank,
-        accelerator=spec.resources.accelerator if isinstance(spec, TrainJobSpec) else "cpu",
+        accelerator=resources.accelerator if resources else "cpu",
+        min_memory_bytes=None if gigabytes is None else round(gigabytes * 1e9),
         max_attempts=spec.limits.max_attempts,
+        max_pending_seconds=spec.limits.max_pending_seconds,
+        max_runtime_seconds=spec.limits.max_runtime_seconds,
         parent_job_id=inputs.get("train_job_id"),
+        **({"not_before": spec.not_before} if spec.not_before else {}),
     )
+
+
+def enqueue(session: Session, job: Job) -> Job:
+    """Writes the row and its first event; commit, then hint."""
     session.add(job)
     session.flush()
     session.refresh(job)

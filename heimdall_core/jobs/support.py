@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest, NotSupportedYet
-from heimdall_core.domain.spec import ExportJobSpec, ExportOutput, JobSpec, LimitsSpec, TrainJobSpec
+from heimdall_core.domain.spec import ExportJobSpec, ExportOutput, JobSpec, TrainJobSpec
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -26,8 +26,15 @@ def refuse_bad_name(spec: JobSpec) -> None:
         raise InvalidRequest(f"{spec.model.name!r} is no name for a model", problems=(problem,))
 
 
+def refuse_naive_time(spec: JobSpec) -> None:
+    """Raises InvalidRequest unless ``not_before`` says its offset from UTC."""
+    if spec.not_before is not None and spec.not_before.utcoffset() is None:
+        detail = "state the offset from UTC, as in 2026-01-31T12:00:00Z"
+        problem = FieldProblem(pointer="/not_before", detail=detail)
+        raise InvalidRequest("not_before has no time zone", problems=(problem,))
+
+
 def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    yield from _limits(spec.limits)
     if isinstance(spec, TrainJobSpec):
         yield from _training(spec)
         yield from _outputs(spec.export.outputs, "/export/outputs")
@@ -35,13 +42,6 @@ def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
             yield "/register/enabled", "only an exported model can be registered: set false, or export"
     if isinstance(spec, ExportJobSpec):
         yield from _outputs(spec.outputs, "/outputs")
-
-
-def _limits(limits: LimitsSpec) -> Iterator[tuple[str, str]]:
-    if limits.max_runtime_seconds is not None:
-        yield "/limits/max_runtime_seconds", "leave it null"
-    if limits.max_pending_seconds is not None:
-        yield "/limits/max_pending_seconds", "leave it null: the service's own limit holds"
 
 
 def _training(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:

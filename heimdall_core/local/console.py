@@ -66,6 +66,10 @@ class ConsoleReporter:
         """Whether Ctrl-C was pressed."""
         return "cancel" if self._interruption is not None and self._interruption.requested else None
 
+    def finish_requested(self) -> bool:
+        """Never: Ctrl-C keeps the newest checkpoint, which ``--export-only`` makes a model of."""
+        return False
+
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False)
 

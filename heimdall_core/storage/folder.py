@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from heimdall_core.domain.errors import NotFound
@@ -56,3 +57,24 @@ class FolderStore:
         part = path.with_name(f".{path.name}.part")
         shutil.copyfile(source, part)
         part.replace(path)
+
+    def list_sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each object whose URI begins with ``prefix``, by URI."""
+        start = self._path(prefix)
+        bucket, _ = split_uri(prefix)
+        folder = start if prefix.endswith("/") else start.parent
+        sizes = {
+            f"s3://{bucket}/{path.relative_to(self._root / bucket).as_posix()}": path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".part-")
+        }
+        return {uri: num_bytes for uri, num_bytes in sizes.items() if uri.startswith(prefix)}
+
+    def delete(self, uri: str) -> None:
+        """Deletes the object; one that is absent already is no error."""
+        self._path(uri).unlink(missing_ok=True)
+
+    def delete_all(self, uris: Iterable[str]) -> None:
+        """Deletes the objects; those that are absent already are no error."""
+        for uri in uris:
+            self.delete(uri)

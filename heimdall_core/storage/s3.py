@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ from heimdall_core.storage.uri import split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import MultipartUploadTypeDef
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 _READ_BLOCK = 1 << 20
+_DELETE_LIMIT = 1000
+"""Objects that one request may name."""
 _SINGLE_PUT_LIMIT = 64 << 20
 _TRANSFER = TransferConfig(multipart_threshold=_SINGLE_PUT_LIMIT, max_concurrency=4)
 _HINT = "Check that the object store is up and that HEIMDALL_STORAGE__* names it with valid credentials."
@@ -126,6 +130,48 @@ class S3Store:
                 for entry in page.get("Contents", ())
             }
 
+    def delete(self, uri: str) -> None:
+        """Deletes the object; one that is absent already is no error."""
+        bucket, key = split_uri(uri)
+        with suppress(NotFound), _translated(uri):
+            self._s3.delete_object(Bucket=bucket, Key=key)
+
+    def delete_all(self, uris: Iterable[str]) -> None:
+        """Deletes the objects; those that are absent already are no error."""
+        keys: dict[str, list[str]] = {}
+        for uri in uris:
+            bucket, key = split_uri(uri)
+            keys.setdefault(bucket, []).append(key)
+        for bucket, all_keys in keys.items():
+            for start in range(0, len(all_keys), _DELETE_LIMIT):
+                self._delete_batch(bucket, all_keys[start : start + _DELETE_LIMIT])
+
+    def _delete_batch(self, bucket: str, keys: Sequence[str]) -> None:
+        uri = f"s3://{bucket}/"
+        with _translated(uri):
+            answer = self._s3.delete_objects(
+                Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+        refused = [error for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
+        if refused:
+            raise StorageUnavailable(f"{uri}{refused[0].get('Key')}: {refused[0].get('Code')}", hint=_HINT)
+
+    def abort_uploads(self, bucket: str, *, begun_before: datetime) -> int:
+        """Drops the parts of uploads that were begun so long ago and never completed; returns how many."""
+        stale = [upload for upload in self._open_uploads(bucket) if upload["Initiated"] < begun_before]
+        for upload in stale:
+            key, upload_id = upload["Key"], upload["UploadId"]
+            with suppress(NotFound), _translated(f"s3://{bucket}/{key}"):
+                self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        return len(stale)
+
+    def _open_uploads(self, bucket: str) -> "list[MultipartUploadTypeDef]":
+        # rclone answers NoSuchUpload for a bucket that never saw an upload in parts.
+        with suppress(NotFound), _translated(f"s3://{bucket}/"):
+            pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
+            return [upload for page in pages for upload in page.get("Uploads", ())]
+        return []
+
     def ping(self) -> None:
         """Raises StorageUnavailable unless both buckets answer."""
         for bucket in (self._settings.raw_bucket, self._settings.models_bucket):
@@ -173,7 +219,7 @@ def _translated(uri: str) -> Iterator[None]:
 
 def _from_client_error(error: ClientError, uri: str) -> NotFound | StorageUnavailable | DataError:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in {"NoSuchKey", "404", "NotFound"}:
+    if code in {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}:
         return NotFound(f"no object {uri}", code="object_not_found")
     if code == "NoSuchBucket":
         return StorageUnavailable(f"no bucket for {uri}", code="bucket_not_found", hint="Create the bucket.")

@@ -139,6 +139,26 @@ class StopWhenStale(EarlyStopping):
             trainer.should_stop = True
 
 
+class FinishOnRequest(Callback):
+    """Ends the training after the present batch and one more validation, as if patience had run out."""
+
+    def __init__(self, reporter: JobReporter) -> None:
+        self._reporter = reporter
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Lightning validates once more before it ends."""
+        if self._reporter.finish_requested() and not trainer.should_stop:
+            trainer.should_stop = True
+            self._reporter.event("finishing_early", epoch=trainer.current_epoch + 1, step=trainer.global_step)
+
+
 class DurableCheckpoints(Callback):
     """Writes ``last.ckpt`` after every epoch, has it uploaded now and then, and stops the run on request.
 
@@ -216,6 +236,7 @@ class DurableCheckpoints(Callback):
                 epoch=trainer.current_epoch + (1 if self._at_epoch_end else 0),
                 step=trainer.global_step,
                 metrics=_finite(trainer.callback_metrics),
+                at_epoch_end=self._at_epoch_end,
             )
         )
 

@@ -25,6 +25,7 @@ class LocalCheckpoint:
     epoch: int
     step: int
     metrics: dict[str, float]
+    at_epoch_end: bool
 
 
 class CheckpointUploader:
@@ -96,7 +97,11 @@ class CheckpointUploader:
             return
         self._reporter.checkpoint(
             Checkpoint(
-                object=stored, epoch=checkpoint.epoch, step=checkpoint.step, metrics=dict(checkpoint.metrics)
+                object=stored,
+                epoch=checkpoint.epoch,
+                step=checkpoint.step,
+                metrics=dict(checkpoint.metrics),
+                at_epoch_end=checkpoint.at_epoch_end,
             )
         )
 

@@ -63,3 +63,7 @@ class JobReporter:
     def stop_requested(self) -> StopRequest | None:
         """Whether the job must end at the next safe point, and why."""
         return self._target.stop_requested()
+
+    def finish_requested(self) -> bool:
+        """Whether the training shall end now and the job go on with the best weights so far."""
+        return self._target.finish_requested()

@@ -31,6 +31,7 @@ class MemoryReporter:
     """Keeps what it is told; asks for a stop once a step is reached."""
 
     stop_at_step: int | None = None
+    finish_at_step: int | None = None
     phases: list[JobPhase] = field(default_factory=list)
     progresses: list[Progress] = field(default_factory=list)
     points: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
@@ -59,6 +60,10 @@ class MemoryReporter:
     def stop_requested(self) -> StopRequest | None:
         step = max((p.step or 0 for p in self.progresses), default=0)
         return "cancel" if self.stop_at_step is not None and step >= self.stop_at_step else None
+
+    def finish_requested(self) -> bool:
+        step = max((p.step or 0 for p in self.progresses), default=0)
+        return self.finish_at_step is not None and step >= self.finish_at_step
 
     def events_named(self, name: str) -> list[dict[str, Any]]:
         return [data for found, data in self.events if found == name]

@@ -8,7 +8,7 @@ from heimdall_core.database.catalogue_tables import DatasetVersion
 from heimdall_core.database.engine import Database
 from heimdall_core.domain.job import Priority
 from heimdall_core.domain.spec import DatasetRef, LimitsSpec, TrainJobSpec
-from heimdall_core.jobs.leases import Claim, WorkerIdentity, claim_job
+from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
 from heimdall_core.jobs.submission import submit_job
 
 WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)

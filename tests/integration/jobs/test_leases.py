@@ -13,16 +13,10 @@ from heimdall_core.database.job_tables import Job, JobAttempt, JobEvent
 from heimdall_core.domain.errors import ErrorCategory, ErrorInfo
 from heimdall_core.domain.job import TRANSITIONS, JobStatus, Priority
 from heimdall_core.jobs import finishing
-from heimdall_core.jobs.cancellation import cancel_job
+from heimdall_core.jobs.claiming import Claim, LeaseLost, WorkerIdentity
 from heimdall_core.jobs.dispatch import expire_waiting, mark_for_hint
-from heimdall_core.jobs.leases import (
-    Claim,
-    LeaseLost,
-    WorkerIdentity,
-    extend_lease,
-    reap_expired,
-    release_restarted,
-)
+from heimdall_core.jobs.leases import extend_lease, reap_expired, release_restarted
+from heimdall_core.jobs.requests import cancel_job
 
 Submit = Callable[..., str]
 ClaimNext = Callable[..., Claim | None]

@@ -6,7 +6,7 @@ import pytest
 
 from heimdall_core.database.engine import Database
 from heimdall_core.jobs import finishing
-from heimdall_core.jobs.leases import Claim, LeaseLost
+from heimdall_core.jobs.claiming import Claim, LeaseLost
 from heimdall_core.jobs.queries import (
     find_job,
     job_document,

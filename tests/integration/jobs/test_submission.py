@@ -13,7 +13,6 @@ from heimdall_core.domain.spec import (
     ExportSpec,
     ImportJobSpec,
     JobSpec,
-    LimitsSpec,
     ModelSpec,
     ResourcesSpec,
     TrainJobSpec,
@@ -65,7 +64,6 @@ def test_everything_that_is_not_built_is_named_at_once(database: Database, datas
         model=ModelSpec(pretrained=True, freeze_backbone=True),
         resources=ResourcesSpec(devices=2, num_nodes=2),
         export=ExportSpec(outputs=(ExportOutput(precision="int8", include_frontend=True),)),
-        limits=LimitsSpec(max_runtime_seconds=60, max_pending_seconds=60),
         init_from="localization/3",
     )
     with pytest.raises(NotSupportedYet) as refusal:
@@ -77,8 +75,6 @@ def test_everything_that_is_not_built_is_named_at_once(database: Database, datas
         "/resources/num_nodes",
         "/export/outputs/0/precision",
         "/export/outputs/0/include_frontend",
-        "/limits/max_runtime_seconds",
-        "/limits/max_pending_seconds",
         "/init_from",
     }
     assert count_jobs(database) == 0

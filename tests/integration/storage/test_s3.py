@@ -1,5 +1,6 @@
 """S3 over the wire, and what becomes of its errors."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -83,7 +84,43 @@ def test_a_store_that_is_away_is_an_infrastructure_error(tmp_path: Path) -> None
         lambda s: s.get_bytes(URI),
         lambda s: s.put_bytes(URI, b"x"),
         lambda s: s.put_file(URI, file),
+        lambda s: s.delete(URI),
+        lambda s: s.delete_all([URI]),
+        lambda s: s.list_sizes(URI),
+        lambda s: s.abort_uploads("heimdall-models", begun_before=datetime.now(UTC)),
     ):
         with pytest.raises(StorageUnavailable) as failure:
             call(S3Store(away))
         assert failure.value.retryable
+
+
+def test_objects_are_listed_and_deleted_beyond_one_page(store: S3Store) -> None:
+    base = "s3://heimdall-models/tests/listing"
+    keys = {f"{base}/a1/{number:04}" for number in range(1005)}
+    for uri in keys:
+        store.put_bytes(uri, b"12")
+    store.put_bytes(f"{base}/a10/x", b"1")
+    assert store.list_sizes(f"{base}/a1/") == dict.fromkeys(keys, 2)
+    assert store.list_sizes(f"{base}/none/") == {}
+    store.delete_all([*keys, f"{base}/none/x"])
+    assert store.list_sizes(f"{base}/") == {f"{base}/a10/x": 1}
+
+
+def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(store: S3Store) -> None:
+    store.put_bytes(URI, b"x")
+    store.delete(URI)
+    store.delete(URI)
+    with pytest.raises(NotFound):
+        store.get_bytes(URI)
+
+
+def test_uploads_that_were_never_completed_are_dropped_once_they_are_old(store: S3Store) -> None:
+    client, key = store._s3, "tests/unfinished.bin"
+    assert store.abort_uploads("heimdall-mlflow", begun_before=datetime.now(UTC)) == 0
+    begun = client.create_multipart_upload(Bucket="heimdall-models", Key=key)
+    part = {"Bucket": "heimdall-models", "Key": key, "UploadId": begun["UploadId"], "PartNumber": 1}
+    client.upload_part(**part, Body=b"x" * 100)
+    now = datetime.now(UTC)
+    assert store.abort_uploads("heimdall-models", begun_before=now - timedelta(hours=1)) == 0
+    assert store.abort_uploads("heimdall-models", begun_before=now + timedelta(hours=1)) == 1
+    assert store.abort_uploads("heimdall-models", begun_before=now + timedelta(hours=1)) == 0

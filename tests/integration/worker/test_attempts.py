@@ -13,9 +13,9 @@ from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job
 from heimdall_core.database.platform_tables import RecordingSession
 from heimdall_core.domain.spec import ImportJobSpec, LimitsSpec
-from heimdall_core.jobs.cancellation import cancel_job
-from heimdall_core.jobs.leases import Claim, WorkerIdentity, claim_job
+from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
 from heimdall_core.jobs.queries import list_attempts, list_events, read_log
+from heimdall_core.jobs.requests import cancel_job
 from heimdall_core.jobs.submission import submit_job
 from heimdall_core.recordings.archive import pack_session
 from heimdall_core.settings import LeaseSettings, Settings

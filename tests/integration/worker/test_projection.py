@@ -10,7 +10,7 @@ from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import Job, Outbox
 from heimdall_core.domain.spec import DatasetRef, TrainJobSpec
 from heimdall_core.jobs import finishing
-from heimdall_core.jobs.leases import WorkerIdentity, claim_job
+from heimdall_core.jobs.claiming import WorkerIdentity, claim_job
 from heimdall_core.jobs.reporting import Report, write_report
 from heimdall_core.jobs.submission import submit_job
 from heimdall_core.registry.publishing import publish_model

@@ -37,3 +37,16 @@ def test_ranges_and_files(tmp_path: Path) -> None:
     assert store.get_bytes("s3://b/k", offset=2, num_bytes=3) == b"234"
     store.get_file("s3://b/k", tmp_path / "copy")
     assert store.put_file("s3://b/copy", tmp_path / "copy").sha256 == stored.sha256
+
+
+def test_objects_are_listed_by_prefix_and_deleted_one_by_one(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for key in ("a1/x", "a1/sub/y", "a10/z"):
+        store.put_bytes(f"s3://b/{key}", b"12")
+    assert store.list_sizes("s3://b/a1/") == {"s3://b/a1/x": 2, "s3://b/a1/sub/y": 2}
+    assert set(store.list_sizes("s3://b/a1")) == {f"s3://b/{key}" for key in ("a1/x", "a1/sub/y", "a10/z")}
+    store.delete("s3://b/a1/x")
+    store.delete_all(["s3://b/a1/x", "s3://b/a10/z"])
+    assert store.list_sizes("s3://b/a10/") == {}
+    assert store.list_sizes("s3://b/a1/") == {"s3://b/a1/sub/y": 2}
+    assert store.list_sizes("s3://b/none/") == {}

@@ -50,6 +50,7 @@ def test_every_kind_of_report_is_one_line(pipe: tuple[int, int]) -> None:
             "uri": "s3://b/k",
             "sha256": "0" * 64,
             "num_bytes": 3,
+            "at_epoch_end": True,
         },
         {
             "type": "artifact",

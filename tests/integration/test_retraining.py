@@ -1,0 +1,388 @@
+"""Retraining: one job for all who ask while it waits, one answer for each key, nothing for nothing new."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from heimdall_core.database.catalogue_tables import DatasetVersion, Model, SessionArchive
+from heimdall_core.database.engine import Database
+from heimdall_core.database.job_tables import Artifact, Job, RetrainRequest
+from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
+from heimdall_core.datasets.definition import DatasetDefinition, SessionQuery, SplitSpec
+from heimdall_core.datasets.freezing import freeze_dataset
+from heimdall_core.domain.errors import Conflict, NotFound, StorageUnavailable
+from heimdall_core.domain.spec import (
+    DatasetRef,
+    ExportJobSpec,
+    ExportOutput,
+    ExportSource,
+    ModelSpec,
+    RegisterSpec,
+    TrainingSpec,
+    TrainJobSpec,
+)
+from heimdall_core.jobs import finishing
+from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
+from heimdall_core.jobs.finishing import give_back
+from heimdall_core.jobs.queries import list_events
+from heimdall_core.jobs.requests import cancel_job
+from heimdall_core.jobs.submission import submit_job
+from heimdall_core.registry.publishing import publish_model
+from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
+from heimdall_core.settings import Settings
+from heimdall_core.storage import S3Store
+
+WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)
+BUCKET = "heimdall-models"
+START = datetime(2025, 5, 1, tzinfo=UTC)
+CALL = RetrainCall(model="localization", reason="drift", dedupe_key="monday", caller="service")
+TRAINING = TrainJobSpec(
+    kind="train",
+    dataset=DatasetRef(name="northwest"),
+    model=ModelSpec(backbone="micro"),
+    training=TrainingSpec(epochs=7),
+    tags={"site": "giaveno"},
+    not_before=datetime(2025, 6, 1, tzinfo=UTC),
+)
+
+Retrain = Callable[..., tuple[Job, RetrainOutcome]]
+
+
+class StoreThatRefuses(S3Store):
+    """Takes nothing."""
+
+    def put_bytes(self, uri: str, data: bytes, *, media_type: str = "") -> object:
+        raise StorageUnavailable(f"{uri}: connection refused")
+
+
+def add_sessions(database: Database, numbers: range, *, approval_status: str = "approved") -> None:
+    """Sessions of one receiver, each of a source of its own, 20 km from the next."""
+    with database.transaction() as session:
+        station = session.scalar(select(Station)) or Station(
+            name="turin", url="https://rx.example", latitude=45.0, longitude=7.7, altitude_asl=240.0
+        )
+        session.add(station)
+        for number in numbers:
+            source = KnownSource(
+                name=f"beacon-{number}", frequency_hz=145_000_000, latitude=44 + 0.2 * number, longitude=8.0
+            )
+            session.add(source)
+            session.flush()
+            started_at = START + timedelta(minutes=number)
+            recorded = RecordingSession(
+                known_source_id=source.id,
+                session_name=f"session-{number}",
+                session_start=started_at,
+                approval_status=approval_status,
+            )
+            session.add(recorded)
+            session.flush()
+            uri = f"s3://heimdall-raw-iq/recordings/{number}.sigmf"
+            session.add(
+                SessionArchive(session_id=recorded.id, uri=uri, sha256=f"{number:064x}", num_bytes=4096)
+            )
+            session.add(
+                Measurement(
+                    timestamp=started_at,
+                    websdr_station_id=station.id,
+                    frequency_hz=145_000_000,
+                    snr_db=12.0,
+                    iq_data_location=uri,
+                    iq_data_format="cf32_le",
+                    iq_sample_rate=12_500,
+                    iq_samples_count=512,
+                    recording_session_id=recorded.id,
+                    iq_sha256=f"{number:064x}",
+                    iq_byte_offset=0,
+                    iq_num_bytes=4096,
+                    noise_floor_dbfs=-40.0,
+                )
+            )
+
+
+@pytest.fixture
+def champion(database: Database, store: S3Store) -> str:
+    """The job of a champion that was trained on all that was approved; then more was approved."""
+    add_sessions(database, range(10))
+    definition = DatasetDefinition(
+        name="northwest", query=SessionQuery(), split=SplitSpec(strategy="source", seed=5)
+    )
+    with database.transaction() as session:
+        freeze_dataset(session, definition, store=store, bucket=BUCKET, created_by="ann")
+        job = submit_job(session, TRAINING, owner="ann")
+        publish(session, job)
+        job_id = job.id
+    end(database, job_id)
+    add_sessions(database, range(10, 13))
+    return job_id
+
+
+def publish(session, job, *, promote="if_better"):  # type: ignore[no-untyped-def]
+    result = {
+        "metrics": {"median_error_m": 1000.0},
+        "onnx": {"uri": "s3://heimdall-models/x.onnx", "sha256": "1" * 64, "bytes": 7},
+        "dataset": {"name": "northwest", "version": 1},
+    }
+    return publish_model(session, job=job, name="localization", result=result, promote=promote)
+
+
+def end(database: Database, job_id: str) -> None:
+    with database.transaction() as session:
+        ended = {"status": "succeeded", "finished_at": func.now()}
+        session.execute(update(Job).where(Job.id == job_id).values(**ended))
+
+
+@pytest.fixture
+def retrain(database: Database, store: S3Store) -> Retrain:
+    """Makes a call, in a transaction of its own."""
+
+    def call(**changes: object) -> tuple[Job, RetrainOutcome]:
+        with database.transaction() as session:
+            found = retrain_model(session, replace(CALL, **changes), store=store, bucket=BUCKET)  # type: ignore[arg-type]
+        return found.job, found.outcome
+
+    return call
+
+
+def claim(database: Database) -> Claim:
+    with database.transaction() as session:
+        taken = claim_job(session, WORKER, lease_seconds=60)
+    assert taken is not None
+    return taken
+
+
+def events(database: Database, job_id: str, name: str) -> list[dict[str, object]]:
+    with database.transaction() as session:
+        return [e["data"] for e in list_events(session, job_id) if e["event"] == name]
+
+
+def count(database: Database, table: type) -> int:
+    with database.transaction() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_an_unknown_model_is_not_found_and_nothing_is_queued(database: Database, retrain: Retrain) -> None:
+    with pytest.raises(NotFound):
+        retrain(model="nonsense")
+    assert count(database, Job) == count(database, RetrainRequest) == 0
+
+
+def test_a_model_without_a_champion_is_told_what_to_do(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with database.transaction() as session:
+        session.execute(update(Model).values(champion_version=None))
+    with pytest.raises(Conflict) as refusal:
+        retrain()
+    assert (refusal.value.stable_code, bool(refusal.value.hint)) == ("no_champion", True)
+    assert count(database, Job) == 1
+
+
+def test_nothing_new_trains_nothing_unless_it_is_forced(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with database.transaction() as session:
+        late = RecordingSession.session_start >= START + timedelta(minutes=10)
+        session.execute(update(RecordingSession).where(late).values(approval_status="rejected"))
+    with pytest.raises(Conflict) as refusal:
+        retrain()
+    assert refusal.value.stable_code == "nothing_new"
+    assert "force" in str(refusal.value.hint)
+    assert count(database, RetrainRequest) == 0, "the key is free for another call"
+    job, outcome = retrain(force=True)
+    assert outcome is RetrainOutcome.QUEUED
+    assert job.spec["dataset"] == {"name": "northwest", "version": 1}
+
+
+def test_a_dataset_that_can_no_longer_be_frozen_is_no_fault_of_the_request(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with database.transaction() as session:
+        session.execute(update(RecordingSession).values(approval_status="rejected"))
+    with pytest.raises(Conflict) as refusal:
+        retrain()
+    assert refusal.value.stable_code == "no_approved_sessions"
+    assert refusal.value.hint
+
+
+def test_a_store_that_refuses_leaves_neither_job_nor_key(
+    database: Database, champion: str, settings: Settings, retrain: Retrain
+) -> None:
+    refusing = StoreThatRefuses(settings.storage)
+    with pytest.raises(StorageUnavailable), database.transaction() as session:
+        retrain_model(session, CALL, store=refusing, bucket=BUCKET)
+    assert count(database, Job) == 1
+    assert retrain()[1] is RetrainOutcome.QUEUED
+
+
+def test_the_champions_training_is_queued_on_what_is_approved_now(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    job, outcome = retrain(reason="x" * 300)
+    assert outcome is RetrainOutcome.QUEUED
+    assert (job.kind, job.owner, job.parent_job_id) == ("train", "service", champion)
+    assert job.spec["dataset"] == {"name": "northwest", "version": 2}
+    assert job.spec["training"]["epochs"] == 7
+    assert job.spec["not_before"] is None
+    assert job.tags == job.spec["tags"] == {"site": "giaveno", "retrain.reason": "x" * 255}
+    with database.transaction() as session:
+        frozen = session.get_one(DatasetVersion, ("northwest", 2))
+    assert job.inputs["dataset_digest"] == frozen.digest
+    assert sum(frozen.counts[split] for split in ("train", "val", "test")) == 13
+    assert (frozen.split["strategy"], frozen.split["seed"]) == ("source", 5)
+    assert events(database, job.id, "retrain.requested") == [
+        {"reason": "x" * 300, "caller": "service", "dedupe_key": "monday"}
+    ]
+
+
+def test_sessions_that_wait_for_approval_do_not_count(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    add_sessions(database, range(13, 15), approval_status="pending")
+    retrain()
+    with database.transaction() as session:
+        frozen = session.get_one(DatasetVersion, ("northwest", 2))
+    assert sum(frozen.counts[split] for split in ("train", "val", "test")) == 13
+
+
+def test_a_champion_that_was_exported_again_is_trained_and_exported_as_it_was(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with database.transaction() as session:
+        weights = {"uri": "s3://heimdall-models/w", "sha256": "0" * 64, "num_bytes": 1}
+        session.add(
+            Artifact(
+                id="art_1",
+                job_id=champion,
+                attempt=1,
+                name="best.ckpt",
+                kind="checkpoint",
+                media_type="",
+                **weights,
+            )
+        )
+        spec = ExportJobSpec(
+            kind="export",
+            source=ExportSource(job_id=champion),
+            outputs=(ExportOutput(opset=17),),
+            register=RegisterSpec(enabled=True, promote="if_better"),
+        )
+        job = submit_job(session, spec, owner="ann")
+        publish(session, job)
+        session.execute(update(Model).values(champion_version=2))
+        export_id = job.id
+    end(database, export_id)
+    job, _ = retrain()
+    assert (job.kind, job.parent_job_id) == ("train", export_id)
+    assert job.spec["training"]["epochs"] == 7
+    assert [output["opset"] for output in job.spec["export"]["outputs"]] == [17]
+    assert job.spec["register"] == {"enabled": True, "promote": "if_better"}
+
+
+def test_callers_join_the_job_while_it_is_queued(database: Database, champion: str, retrain: Retrain) -> None:
+    first, _ = retrain()
+    second, outcome = retrain(dedupe_key="tuesday", reason="more data", caller="other")
+    assert (second.id, outcome) == (first.id, RetrainOutcome.JOINED)
+    assert events(database, first.id, "retrain.joined") == [
+        {"reason": "more data", "caller": "other", "dedupe_key": "tuesday"}
+    ]
+    again, outcome = retrain(dedupe_key="tuesday")
+    assert (again.id, outcome) == (first.id, RetrainOutcome.REPEATED)
+    assert len(events(database, first.id, "retrain.joined")) == 1
+
+
+def test_a_key_has_its_job_for_ever(database: Database, champion: str, retrain: Retrain) -> None:
+    first, _ = retrain()
+    with database.transaction() as session:
+        cancel_job(session, first.id, owner=None)
+    again, outcome = retrain()
+    assert (again.id, again.status, outcome) == (first.id, "cancelled", RetrainOutcome.REPEATED)
+    other, outcome = retrain(dedupe_key="tuesday")
+    assert outcome is RetrainOutcome.QUEUED
+    assert other.id != first.id
+
+
+def test_once_the_job_runs_a_new_key_queues_the_next(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    first, _ = retrain()
+    taken = claim(database)
+    second, outcome = retrain(dedupe_key="tuesday")
+    assert outcome is RetrainOutcome.QUEUED
+    assert second.id != first.id == taken.job_id
+    assert retrain()[0].id == first.id
+
+
+def test_a_running_job_is_given_back_though_the_next_one_waits(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    first, _ = retrain()
+    taken = claim(database)
+    second, _ = retrain(dedupe_key="tuesday")
+    with database.transaction() as session:
+        give_back(session, taken, exit_code=75)
+    with database.transaction() as session:
+        queued = session.scalars(select(Job.id).where(Job.status == "queued")).all()
+    assert set(queued) == {first.id, second.id}
+    assert retrain(dedupe_key="wednesday")[0].id == second.id
+
+
+def test_callers_at_the_same_instant_share_one_job(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    start = threading.Barrier(6)
+
+    def call(key: str) -> tuple[str, RetrainOutcome]:
+        start.wait(timeout=30)
+        job, outcome = retrain(dedupe_key=key)
+        return job.id, outcome
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(call, ["a", "b", "c", "d", "same", "same"]))
+    assert len({job_id for job_id, _ in answers}) == 1
+    outcomes = [outcome for _, outcome in answers]
+    assert outcomes.count(RetrainOutcome.QUEUED) == 1
+    assert outcomes[-2:].count(RetrainOutcome.REPEATED) == 1
+    assert count(database, Job) == 2
+    assert count(database, RetrainRequest) == 5
+
+
+def test_a_call_that_meets_a_claim_joins_before_the_start_or_gets_the_next_job(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    for number in range(5):
+        first, _ = retrain(dedupe_key=f"first {number}")
+        start = threading.Barrier(2)
+
+        def call(key: str, start: threading.Barrier = start) -> tuple[Job, RetrainOutcome]:
+            start.wait(timeout=30)
+            return retrain(dedupe_key=key)
+
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(call, f"second {number}")
+            start.wait(timeout=30)
+            with database.transaction() as session:
+                taken = claim_job(session, WORKER, lease_seconds=60)
+            job, outcome = answer.result(timeout=60)
+        assert outcome is (RetrainOutcome.JOINED if job.id == first.id else RetrainOutcome.QUEUED)
+        with database.transaction() as session:
+            names = [event["event"] for event in list_events(session, first.id)]
+        assert names in (
+            ["job.queued", "retrain.requested", "retrain.joined"],
+            ["job.queued", "retrain.requested", "retrain.joined", "job.started"],
+            ["job.queued", "retrain.requested", "job.started"],
+        )
+        end_all(database, taken)
+
+
+def end_all(database: Database, taken: Claim | None) -> None:
+    with database.transaction() as session:
+        if taken is not None:
+            finishing.finish_cancelled(session, taken, exit_code=0)
+        for job_id in session.scalars(select(Job.id).where(Job.status == "queued")).all():
+            cancel_job(session, job_id, owner=None)

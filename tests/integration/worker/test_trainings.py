@@ -1,0 +1,366 @@
+"""Real trainings under the engine: killed, paused, finished early, out of time, out of memory."""
+
+import io
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import func, select, update
+
+from heimdall_core.database.catalogue_tables import DatasetVersion
+from heimdall_core.database.engine import Database
+from heimdall_core.database.job_tables import Artifact, Job, JobAttempt, MetricPoint
+from heimdall_core.domain.manifest import (
+    Manifest,
+    ManifestReceiver,
+    ManifestRecording,
+    ManifestSession,
+)
+from heimdall_core.domain.spec import (
+    DatasetRef,
+    LimitsSpec,
+    ModelSpec,
+    RegisterSpec,
+    TrainingSpec,
+    TrainJobSpec,
+)
+from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
+from heimdall_core.jobs.queries import list_checkpoints, list_events
+from heimdall_core.jobs.requests import finish_job, pause_job, resume_job
+from heimdall_core.jobs.retrying import retry_job
+from heimdall_core.jobs.submission import submit_job
+from heimdall_core.recordings.archive import pack_session
+from heimdall_core.settings import LeaseSettings, Settings, WorkerSettings
+from heimdall_core.simulation.sites import ORIGIN, SITES
+from heimdall_core.simulation.world_a import simulate_sessions
+from heimdall_core.storage import S3Store
+from worker.supervision import Attempt, Host
+from worker.trainers import ForkServer
+
+pytestmark = pytest.mark.slow
+
+IDENTITY = WorkerIdentity(name="worker@tests", host="tests", boot_id="boot", has_gpu=False)
+LEASE = LeaseSettings(
+    lease_seconds=20,
+    heartbeat_seconds=0.5,
+    stop_after_seconds=12,
+    kill_after_seconds=16,
+    flag_poll_seconds=0.02,
+    stop_grace_seconds=10,
+)
+EPOCHS = 5
+
+
+@pytest.fixture(scope="module")
+def fork_server(engines_environment: dict[str, str], tmp_path_factory: Any) -> Iterator[ForkServer]:
+    """Warm, with one thread: two identical trainings then take the same order of sums."""
+    home = tmp_path_factory.mktemp("trainers")
+    quick = {
+        "HEIMDALL_WORKER__CHECKPOINT_SECONDS": "0.02",
+        "OMP_NUM_THREADS": "1",
+        "HEIMDALL_HOME": str(home),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            engines_environment | quick | {"HEIMDALL_CACHE_DIR": str(home / "cache")}
+        ).items():
+            patch.setenv(name, value)
+        patch.delenv("HEIMDALL_TRACKING__URI", raising=False)
+        server = ForkServer()
+        server.start()
+        assert server.wait_ready(120)
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def host(
+    database: Database, store: S3Store, settings: Settings, fork_server: ForkServer, tmp_path: Path
+) -> Host:
+    worker = WorkerSettings(torch_threads=1)
+    changed = settings.model_copy(update={"lease": LEASE, "home": tmp_path / "home", "worker": worker})
+    return Host(
+        database=database, store=store, fork_server=fork_server, settings=changed, shutdown=threading.Event()
+    )
+
+
+@pytest.fixture
+def dataset(database: Database, store: S3Store) -> str:
+    """A tiny frozen dataset version whose recordings lie in the store."""
+    sessions = tuple(_stored(s, i, store) for i, s in enumerate(simulate_sessions(30, seed=5)))
+    manifest = Manifest(
+        name="tiny",
+        version=1,
+        origin_latitude=ORIGIN[0],
+        origin_longitude=ORIGIN[1],
+        receivers=tuple(
+            ManifestReceiver(
+                name=site.receiver.name,
+                latitude=site.receiver.latitude,
+                longitude=site.receiver.longitude,
+                altitude_m=site.receiver.altitude_m,
+            )
+            for site in SITES
+        ),
+        sessions=sessions,
+    )
+    stored = store.put_bytes("s3://heimdall-models/datasets/tiny/1.json", manifest.to_json())
+    row = DatasetVersion(
+        name="tiny",
+        version=1,
+        digest=manifest.digest(),
+        manifest_uri=stored.uri,
+        manifest_sha256=stored.sha256,
+        counts={},
+        receivers=[],
+        query={},
+        split={},
+        created_by="tests",
+    )
+    with database.transaction() as session:
+        session.add(row)
+    return "tiny"
+
+
+def _stored(session: Any, index: int, store: S3Store) -> ManifestSession:
+    packed = pack_session(session)
+    uri = f"s3://heimdall-raw-iq/tiny/{index}.sigmf"
+    store.put_bytes(uri, packed.data)
+    return ManifestSession(
+        id=f"s{index}",
+        source=session.source.name,
+        latitude=session.source.latitude,
+        longitude=session.source.longitude,
+        frequency_hz=session.source.frequency_hz,
+        started_at=session.started_at.isoformat(),
+        split=("val", "test", "train", "train", "train")[index % 5],  # type: ignore[arg-type]
+        block=str(index),
+        recordings=tuple(
+            ManifestRecording(
+                receiver=recording.receiver.name,
+                uri=uri,
+                offset=member.offset,
+                num_bytes=member.num_bytes,
+                sha256=member.sha256,
+                format=recording.format,
+                sample_rate_hz=recording.sample_rate_hz,
+                center_frequency_hz=recording.center_frequency_hz,
+                noise_floor_dbfs=recording.noise_floor_dbfs,
+            )
+            for recording, member in zip(session.recordings, packed.members, strict=True)
+        ),
+    )
+
+
+@pytest.fixture
+def submit(database: Database, dataset: str) -> Callable[..., str]:
+    def submit_training(*, limits: LimitsSpec | None = None, **training: Any) -> str:
+        values: dict[str, Any] = {
+            "epochs": EPOCHS,
+            "batch_size": 4,
+            "early_stopping_patience": None,
+            **training,
+        }
+        spec = TrainJobSpec(
+            kind="train",
+            dataset=DatasetRef(name=dataset),
+            model=ModelSpec(backbone="micro"),
+            training=TrainingSpec(**values),
+            register=RegisterSpec(enabled=False),
+            limits=limits or LimitsSpec(max_attempts=20),
+        )
+        with database.transaction() as session:
+            return submit_job(session, spec, owner="alice").id
+
+    return submit_training
+
+
+class Run:
+    """One attempt in a thread of its own, watched from outside."""
+
+    def __init__(self, host: Host) -> None:
+        self.database = host.database
+        with self.database.transaction() as session:
+            session.execute(update(Job).where(Job.status == "queued").values(not_before=func.now()))
+            claim = claim_job(session, IDENTITY, lease_seconds=LEASE.lease_seconds)
+        assert claim is not None
+        self.claim: Claim = claim
+        self.thread = threading.Thread(target=Attempt(host, claim).run)
+        self.thread.start()
+
+    def until_step(self, step: int) -> None:
+        self.until(lambda job: ((job.progress or {}).get("step") or 0) >= step)
+
+    def until(self, condition: Callable[[Job], bool]) -> None:
+        deadline = time.monotonic() + 90
+        while self.thread.is_alive() and not condition(read(self.database, self.claim.job_id)):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        with self.database.transaction() as session:
+            where = (JobAttempt.job_id == self.claim.job_id, JobAttempt.number == self.claim.attempt)
+            pid = session.scalar(select(JobAttempt.trainer_pid).where(*where))
+        if pid is not None:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def join(self) -> Job:
+        self.thread.join(120)
+        assert not self.thread.is_alive()
+        return read(self.database, self.claim.job_id)
+
+
+def read(database: Database, job_id: str) -> Job:
+    with database.transaction() as session:
+        return session.get_one(Job, job_id)
+
+
+def events(database: Database, job_id: str, name: str) -> list[dict[str, Any]]:
+    with database.transaction() as session:
+        return [e["data"] for e in list_events(session, job_id, limit=1000) if e["event"] == name]
+
+
+def curve(database: Database, job_id: str) -> dict[tuple[str, int], float]:
+    with database.transaction() as session:
+        points = session.scalars(select(MetricPoint).where(MetricPoint.job_id == job_id))
+        return {(p.name, p.step): p.value for p in points}
+
+
+def weights(database: Database, store: S3Store, job_id: str) -> dict[str, torch.Tensor]:
+    with database.transaction() as session:
+        where = (Artifact.job_id == job_id, Artifact.name == "best.ckpt")
+        uri = session.scalars(select(Artifact.uri).where(*where)).one()
+    content = torch.load(io.BytesIO(store.get_bytes(uri)), weights_only=True)
+    state: dict[str, torch.Tensor] = content["state_dict"]
+    return state
+
+
+def test_a_training_killed_at_random_steps_ends_in_the_same_weights_and_the_same_curve(
+    host: Host, database: Database, store: S3Store, submit: Callable[..., str]
+) -> None:
+    whole = submit()
+    assert Run(host).join().status == "succeeded"
+    rng = random.Random(7)
+    killed = submit()
+    steps_per_epoch = 5
+    for step in sorted(rng.sample(range(1, EPOCHS * steps_per_epoch - 1), 4)):
+        run = Run(host)
+        run.until_step(step)
+        run.kill()
+        if run.join().status != "queued":
+            break
+    while read(database, killed).status == "queued":
+        Run(host).join()
+    job = read(database, killed)
+    assert job.status == "succeeded", job.error
+    assert job.attempt > 1, "it was never killed"
+    assert events(database, killed, "resumed"), "it never resumed"
+    expected, found = weights(database, store, whole), weights(database, store, killed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert curve(database, killed) == curve(database, whole)
+
+
+def test_a_paused_training_releases_its_process_and_resumes_where_it_was(
+    host: Host, database: Database, store: S3Store, submit: Callable[..., str]
+) -> None:
+    whole = submit()
+    assert Run(host).join().status == "succeeded"
+    paused = submit()
+    run = Run(host)
+    run.until_step(3)
+    with database.transaction() as session:
+        pause_job(session, paused, owner="alice")
+    job = run.join()
+    assert job.status == "paused"
+    with database.transaction() as session:
+        assert [
+            a.outcome for a in session.scalars(select(JobAttempt).where(JobAttempt.job_id == paused))
+        ] == ["paused"]
+        assert list_checkpoints(session, paused)
+        resume_job(session, paused, owner="alice")
+    job = Run(host).join()
+    assert (job.status, job.attempt, job.failures) == ("succeeded", 2, 0)
+    assert events(database, paused, "resumed")
+    expected, found = weights(database, store, whole), weights(database, store, paused)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_finishing_early_keeps_the_best_epoch_and_goes_all_the_way(
+    host: Host, database: Database, submit: Callable[..., str]
+) -> None:
+    job_id = submit(epochs=2000)
+    run = Run(host)
+    run.until_step(7)
+    with database.transaction() as session:
+        finish_job(session, job_id, owner="alice")
+    job = run.join()
+    assert job.status == "succeeded", job.error
+    assert job.result is not None
+    assert job.result["onnx"]["sha256"]
+    assert 1 <= job.result["best_epoch"] < 2000
+    assert events(database, job_id, "finishing_early")
+
+
+def test_finishing_before_the_first_validation_validates_once(
+    host: Host, database: Database, submit: Callable[..., str]
+) -> None:
+    job_id = submit(epochs=2000, batch_size=1)
+    run = Run(host)
+    run.until_step(1)
+    with database.transaction() as session:
+        finish_job(session, job_id, owner="alice")
+    job = run.join()
+    assert job.status == "succeeded", job.error
+    assert job.result is not None
+    assert job.result["best_epoch"] >= 1
+
+
+def test_a_training_beyond_its_time_is_checkpointed_and_fails_as_such_and_its_retry_goes_on(
+    host: Host, database: Database, submit: Callable[..., str]
+) -> None:
+    job_id = submit(epochs=2000, limits=LimitsSpec(max_runtime_seconds=3))
+    job = Run(host).join()
+    assert job.status == "failed"
+    assert job.error is not None
+    assert (job.error["code"], job.error["category"]) == ("time_limit", "user")
+    assert job.runtime_seconds >= 3
+    with database.transaction() as session:
+        newest = list_checkpoints(session, job_id)[0]
+        retried = retry_job(session, job_id, owner="alice", submitter="alice", from_checkpoint=True).id
+    run = Run(host)
+    run.until_step(newest.step + 1)
+    with database.transaction() as session:
+        finish_job(session, retried, owner="alice")
+    assert run.join().status == "succeeded"
+    (resumed,) = events(database, retried, "resumed")
+    assert resumed["step"] == newest.step
+
+
+def test_after_memory_ran_out_the_training_goes_on_with_a_smaller_micro_batch(
+    host: Host, database: Database, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from heimdall_core.domain.errors import ErrorCategory, ErrorInfo
+
+    job_id = submit()
+    oom = ErrorInfo(code="out_of_memory", category=ErrorCategory.OOM, message="no memory left")
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.supervision.explain_exit", lambda *_, **__: oom)
+        run = Run(host)
+        run.until_step(7)
+        run.kill()
+        job = run.join()
+    assert (job.status, job.adjustments) == ("queued", {"micro_batch_size": 2, "accumulate_grad_batches": 2})
+    job = Run(host).join()
+    assert job.status == "succeeded", job.error
+    steps = {step for name, step in curve(database, job_id) if name == "train_loss"}
+    assert max(steps) <= EPOCHS * 5, "the effective batch, and so the number of steps, stayed"
