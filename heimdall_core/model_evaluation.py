@@ -88,13 +88,13 @@ class ModelEvaluation:
             feature_set=features, manifest=seen, predictions=self._predict(features), split=self._split
         )
         self._publish(report)
-        return describe_report(report) | self._about(left_out)
+        return describe_report(report) | self._about(seen, left_out)
 
     def _tell_differences(self, seen: Manifest) -> int:
         left_out = len(self._manifest.of_split(self._split)) - len(seen.of_split(self._split))
         if left_out:
             self._reporter.event("sessions_left_out", count=left_out, reason="no receiver that the model has")
-        if known := self._num_trained_on():
+        if known := self._num_trained_on(seen):
             self._reporter.event(
                 "evaluated_on_training_data",
                 count=known,
@@ -102,12 +102,12 @@ class ModelEvaluation:
             )
         return left_out
 
-    def _num_trained_on(self) -> int | None:
+    def _num_trained_on(self, seen: Manifest) -> int | None:
         """How many of the evaluated sessions the model had seen; None: not known."""
         if self._trained_on is None:
             return None
         used = {s.id for s in self._trained_on.sessions if s.split != "test"}
-        return sum(s.id in used for s in self._manifest.of_split(self._split))
+        return sum(s.id in used for s in seen.of_split(self._split))
 
     def _features(self, seen: Manifest) -> FeatureSet:
         features = FeatureCache(self._cache_dir).get(
@@ -144,14 +144,14 @@ class ModelEvaluation:
             publisher.upload(path, "plot" if path.suffix == ".png" else "report")
         self._reporter.advance(1.0)
 
-    def _about(self, left_out: int) -> dict[str, Any]:
+    def _about(self, seen: Manifest, left_out: int) -> dict[str, Any]:
         about: dict[str, Any] = to_plain(
             {
                 "split": self._split,
                 "dataset": describe_dataset(self._manifest, self._manifest.digest()),
                 "model_dataset_digest": self._facts.dataset_digest,
                 "sessions_left_out": left_out,
-                "sessions_trained_on": self._num_trained_on(),
+                "sessions_trained_on": self._num_trained_on(seen),
             }
         )
         return about

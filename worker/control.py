@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from heimdall_core.database.engine import Database
 from heimdall_core.jobs.dispatch import expire_waiting, mark_for_hint
 from heimdall_core.jobs.hints import HintPublisher
-from heimdall_core.jobs.leases import reap_expired
+from heimdall_core.jobs.leases import database_uptime_seconds, reap_expired
 from heimdall_core.settings import LeaseSettings, Settings
 from worker import retention
+from worker.reaper_hold import ReaperHold
 
 _log = structlog.get_logger(__name__)
 #: A queued job that nobody was hinted about for so long is hinted again.
@@ -25,6 +27,7 @@ class ControlPlane:
     database: Database
     hints: HintPublisher
     settings: Settings
+    hold: ReaperHold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +39,15 @@ class ControlTask:
 
 
 def reap(plane: ControlPlane) -> None:
-    """T6: takes jobs back from workers that went silent."""
-    with plane.database.transaction() as session:
-        jobs = [(job.id, job.attempt) for job in reap_expired(session)]
+    """T6: takes jobs back from workers that went silent, unless it was the database that did."""
+    try:
+        with plane.database.transaction() as session:
+            if plane.hold.holds(database_uptime_seconds(session)):
+                return
+            jobs = [(job.id, job.attempt) for job in reap_expired(session)]
+    except (OperationalError, InterfaceError):
+        plane.hold.database_away()
+        raise
     for job_id, attempt in jobs:
         _log.warning("lease_expired", job_id=job_id, attempt=attempt)
         plane.hints.hint()

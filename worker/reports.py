@@ -2,10 +2,11 @@
 
 import codecs
 import json
+import re
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from heimdall_core.database.engine import Database
 from heimdall_core.jobs.claiming import Claim
@@ -14,7 +15,17 @@ from worker.process_control import boot_seconds
 
 #: The event with which a trainer tells that its first optimizer step is done.
 FIRST_STEP = "first_step"
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _log = structlog.get_logger(__name__)
+
+
+def storable(value: Any) -> Any:
+    """The same value as PostgreSQL's text and jsonb can hold it: without NUL and lone surrogates."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {storable(key): storable(item) for key, item in value.items()}
+    return [storable(item) for item in value] if isinstance(value, list) else value
 
 
 class TrainerReports:
@@ -40,15 +51,14 @@ class TrainerReports:
         """Bytes of the event pipe."""
         *lines, self._partial_line = (self._partial_line + data).split(b"\n")
         for line in lines:
-            self._take(json.loads(line))
+            self._take(storable(json.loads(line)))
 
     def take_log(self, data: bytes) -> None:
         """Bytes of stdout and stderr; beyond the limit they are dropped, with a notice."""
         if self._log_left <= 0:
             return
         self._log_left -= len(data)
-        # PostgreSQL's text has no NUL.
-        self._open.log.append(self._text.decode(data).replace("\0", "\ufffd"))
+        self._open.log.append(storable(self._text.decode(data)))
         if self._log_left <= 0:
             self._open.log.append("\n[log limit reached: what follows is not kept]\n")
 
@@ -72,11 +82,22 @@ class TrainerReports:
         try:
             with self._database.transaction() as session:
                 write_report(session, self._claim, self._sealed, number=self._number)
-        except SQLAlchemyError as error:
+        except (OperationalError, InterfaceError) as error:
             _log.warning("report_failed", job_id=self._claim.job_id, reason=str(error.__cause__ or error))
             return False
-        self._sealed = Report()
+        except SQLAlchemyError as error:
+            self._give_up(error)
+        else:
+            self._sealed = Report()
         return True
+
+    def _give_up(self, error: SQLAlchemyError) -> None:
+        """What the database will never take must not hold the slot: the checkpoints alone are kept."""
+        reason = str(error.__cause__ or error)
+        _log.error("report_refused", job_id=self._claim.job_id, reason=reason)
+        self._open.checkpoints[:0] = self._sealed.checkpoints
+        self._open.events.append(("report_refused", {"reason": storable(reason)}))
+        self._sealed = Report()
 
     def _take(self, message: dict[str, Any]) -> None:
         handler = getattr(self, f"_on_{message.pop('type')}")

@@ -13,6 +13,7 @@ from heimdall_core.storage import S3Store
 from worker.control import ControlPlane, ControlTask
 from worker.host_lock import HostLock
 from worker.identity import this_worker
+from worker.reaper_hold import ReaperHold
 from worker.slots import SlotPool
 from worker.supervision import Host
 from worker.trainers import ForkServer
@@ -47,7 +48,8 @@ def start(queues: Collection[str], settings: Settings) -> None:
         hints = HintPublisher(settings.redis)
         hints.start()
         database = Database(settings.database, application_name="heimdall-control")
-        _roles.plane = ControlPlane(database=database, hints=hints, settings=settings)
+        hold = ReaperHold(settings.lease.lease_seconds)
+        _roles.plane = ControlPlane(database=database, hints=hints, settings=settings, hold=hold)
     _log.info("role_started", queues=sorted(queues))
 
 

@@ -178,7 +178,7 @@ class CheckpointDocument(_Document):
 
 
 class CheckpointList(_Document):
-    """The job's durable checkpoints, newest first."""
+    """The job's durable checkpoints, that which got furthest first."""
 
     data: list[CheckpointDocument]
 

@@ -60,6 +60,12 @@ def _requests(flags: Sequence[datetime | None] | None, claim: Claim) -> Requests
     return Requests(cancel=cancel, pause=pause, finish=finish)
 
 
+def database_uptime_seconds(session: Session) -> float:
+    """How long the database server has been up."""
+    uptime = func.extract("epoch", func.now() - func.pg_postmaster_start_time())
+    return float(session.execute(select(uptime)).scalar_one())
+
+
 def reap_expired(session: Session, *, limit: int = 100) -> Sequence[Job]:
     """Ends every attempt whose lease ran out: the job is queued again, failed, paused or cancelled.
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from heimdall_core.database.job_tables import (
     Artifact,
@@ -42,7 +42,7 @@ def find_job(session: Session, job_id: str, *, owner: str | None) -> Job:
     Raises:
         NotFound: no such job, or another owner's.
     """
-    job = session.get(Job, job_id)
+    job = session.get(Job, job_id, options=[defer(Job.inputs)])
     if job is None or (owner is not None and job.owner != owner):
         raise NotFound(f"no job {job_id!r}", code="job_not_found", hint="GET /v1/jobs lists yours")
     return job
@@ -50,7 +50,9 @@ def find_job(session: Session, job_id: str, *, owner: str | None) -> Job:
 
 def list_jobs(session: Session, job_filter: JobFilter, *, cursor: str | None, limit: int) -> Page[Job]:
     """Newest first."""
-    statement = _filtered(select(Job), job_filter).order_by(Job.created_at.desc(), Job.id.desc())
+    statement = _filtered(select(Job).options(defer(Job.inputs)), job_filter).order_by(
+        Job.created_at.desc(), Job.id.desc()
+    )
     if cursor:
         statement = statement.where(tuple_(Job.created_at, Job.id) < decode_cursor(cursor))
     jobs = session.scalars(statement.limit(limit + 1)).all()

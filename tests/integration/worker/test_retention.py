@@ -17,6 +17,7 @@ from heimdall_core.database.job_tables import Checkpoint, Job, JobAttempt, JobEv
 from heimdall_core.settings import DatabaseSettings, Settings
 from heimdall_core.storage import S3Store
 from worker.control import CONTROL_TASKS, ControlPlane, beat_schedule
+from worker.reaper_hold import ReaperHold
 from worker.retention import delete_local_parts
 from worker.workspaces import WorkspaceSweeper
 
@@ -32,7 +33,7 @@ class NoHints:
 
 @pytest.fixture
 def plane(database: Database, settings: Settings) -> ControlPlane:
-    return ControlPlane(database=database, hints=NoHints(), settings=settings)  # type: ignore[arg-type]
+    return ControlPlane(database=database, hints=NoHints(), settings=settings, hold=ReaperHold(0.0))  # type: ignore[arg-type]
 
 
 def run_retention(plane: ControlPlane) -> None:
