@@ -76,6 +76,19 @@ check: check-static ## The same and the quick unit tests: under a minute
 test: venv ## Every test with coverage: under 15 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-report=xml --cov-fail-under=85 --dist loadfile $(ARGS)
 
+.PHONY: chaos
+chaos: venv ## Faults of sixteen families against real services and trainers, 40 minutes (ARGS="--slice": five)
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+.PHONY: soak
+soak: venv ## Two hours of small jobs, cancels, kills; then nothing may have grown (ARGS="--minutes 30")
+	$(BIN)/python -m tests.soak $(ARGS)
+
+.PHONY: reference
+reference: venv ## Write docs/reference from the code
+	$(BIN)/python -m api.reference docs/reference/api.md
+	$(BIN)/python -m heimdall_core.cli.reference docs/reference/cli.md
+
 .PHONY: format
 format: venv ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
