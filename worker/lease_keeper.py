@@ -31,9 +31,12 @@ class LeaseState:
 class LeaseKeeper:
     """Extends the lease every ``heartbeat_seconds``; every ``flag_poll_seconds`` reads what was asked."""
 
-    def __init__(self, database: Database, claim: Claim, settings: LeaseSettings) -> None:
+    def __init__(
+        self, database: Database, claim: Claim, settings: LeaseSettings, *, claimed_at: float | None = None
+    ) -> None:
+        """``claimed_at``: from before the claim was asked for, since its answer may have come late."""
         self._database, self._claim, self._settings = database, claim, settings
-        self.state = LeaseState(extended_at=boot_seconds())
+        self.state = LeaseState(extended_at=boot_seconds() if claimed_at is None else claimed_at)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{claim.job_id}", daemon=True)
 

@@ -18,6 +18,7 @@ from heimdall_core.jobs.leases import release_restarted
 from heimdall_core.settings import WorkerSettings
 from worker.accelerators import DeviceMemory, count_gpus, visible_gpus
 from worker.host_lock import HostLock
+from worker.process_control import boot_seconds
 from worker.supervision import Attempt, Host
 from worker.workspaces import WorkspaceSweeper
 
@@ -55,7 +56,7 @@ class SlotPool:
         """A hint: there may be something to do. Never blocks."""
         with self._hints:
             self._hinted += 1
-            self._hints.notify()
+            self._hints.notify_all()
 
     def request_stop(self) -> None:
         """Asks every running trainer to checkpoint and stop; called from a signal handler."""
@@ -73,19 +74,20 @@ class SlotPool:
 
     def _work(self, slot: "Slot") -> None:
         while not self._host.shutdown.is_set():
+            asked_at, hinted = boot_seconds(), self._hinted
             claim = self._claim(slot)
             if claim is None:
-                self._wait()
+                self._wait(hinted)
                 continue
             memory = DeviceMemory(slot.devices)
-            Attempt(self._host, claim, devices=slot.devices).run()
+            Attempt(self._host, claim, devices=slot.devices, claimed_at=asked_at).run()
             memory.wait_until_free(self._host.shutdown)
 
-    def _wait(self) -> None:
+    def _wait(self, hinted: int) -> None:
+        """Until a hint comes after the first ``hinted``; every slot looks: not each takes every kind."""
         with self._hints:
-            if not self._hinted:
-                self._hints.wait(self._host.settings.worker.idle_poll_seconds)
-            self._hinted = max(0, self._hinted - 1)
+            timeout = self._host.settings.worker.idle_poll_seconds
+            self._hints.wait_for(lambda: self._hinted != hinted, timeout)
 
     def _claim(self, slot: "Slot") -> Claim | None:
         # A warm trainer first: a job that is claimed waits for nothing.

@@ -59,13 +59,18 @@ class Host:
 class Attempt:
     """Supervises one trainer; ``run`` returns when the attempt is over and its process gone."""
 
-    def __init__(self, host: Host, claim: Claim, *, devices: str | None = None) -> None:
-        """``devices``: what the trainer's ``CUDA_VISIBLE_DEVICES`` becomes; None: it stays as it is."""
+    def __init__(
+        self, host: Host, claim: Claim, *, devices: str | None = None, claimed_at: float | None = None
+    ) -> None:
+        """``devices``: what the trainer's ``CUDA_VISIBLE_DEVICES`` becomes; None: it stays as it is.
+
+        ``claimed_at``: seconds since boot before the claim was asked for; None: now.
+        """
         self._host, self._claim, self._devices = host, claim, devices
         self._began_at = boot_seconds()
         self._finish_sent = False
         self._memory = MemoryEvidence()
-        self._keeper = LeaseKeeper(host.database, claim, host.settings.lease)
+        self._keeper = LeaseKeeper(host.database, claim, host.settings.lease, claimed_at=claimed_at)
         self._reports = TrainerReports(
             host.database, claim, log_limit_bytes=host.settings.worker.log_limit_bytes
         )
@@ -78,22 +83,27 @@ class Attempt:
         self._log.info("attempt_started", kind=self._claim.kind)
         self._keeper.start()
         try:
-            self._run_trainer()
+            self._run_or_tell()
         except LeaseLost:
             self._log.warning("lease_lost")
-        except HeimdallError as failure:
-            self._log.warning("attempt_failed_to_start", error=failure.message)
-            info = failure.to_info()
-            self._tell(lambda s: finishing.fail(s, self._claim, info, exit_code=None))
         except Exception:  # noqa: BLE001 - a slot must outlive whatever went wrong with one job
             self._log.exception("supervisor_failed")
         finally:
             self._keeper.stop()
 
+    def _run_or_tell(self) -> None:
+        try:
+            self._run_trainer()
+        except HeimdallError as failure:
+            self._log.warning("attempt_failed_to_start", error=failure.message)
+            info = failure.to_info()
+            self._tell(lambda s: finishing.fail(s, self._claim, info, exit_code=None))
+
     def _run_trainer(self) -> None:
         self._workspace.mkdir(parents=True, exist_ok=True)
         trainer = self._host.fork_server.spawn()
         try:
+            self._require_lease()
             trainer.send(self._start_message())
             self._record_pid(trainer.pid)
             exit_code = self._listen(trainer)
@@ -121,7 +131,7 @@ class Attempt:
             "adjustments": claim.adjustments,
             "devices": self._devices,
             "num_threads": settings.worker.torch_threads or max(1, cores // slots),
-            "patience_seconds": settings.lease.kill_after_seconds,
+            "alive_until": self._alive_until(),
             "resume_from": self._resume_from(),
         }
 
@@ -159,12 +169,13 @@ class Attempt:
                 if self._reports.is_urgent or now >= next_flush:
                     self._reports.flush()
                     next_flush = now + _FLUSH_SECONDS
-                if now >= next_alive and self._is_in_touch():
-                    trainer.send({"alive": True})
+                if now >= next_alive:
+                    trainer.send({"alive_until": self._alive_until()})
                     next_alive = now + _ALIVE_SECONDS
 
-    def _is_in_touch(self) -> bool:
-        return self._keeper.state.silence_seconds() < self._host.settings.lease.stop_after_seconds
+    def _alive_until(self) -> float:
+        """When the trainer ends itself, whatever holds its supervisor up: before the lease runs out."""
+        return self._keeper.state.extended_at + self._host.settings.lease.kill_after_seconds
 
     def _look_after(self, trainer: Trainer) -> None:
         """Decides whether the trainer must stop, and how firmly.
@@ -173,8 +184,7 @@ class Attempt:
             LeaseLost: another attempt may hold the job; the caller kills the trainer.
         """
         lease, state = self._host.settings.lease, self._keeper.state
-        if state.is_lost or state.silence_seconds() > lease.kill_after_seconds:
-            raise LeaseLost(self._claim.job_id)
+        self._require_lease()
         if state.requests.cancel:
             self._stop.request("cancel")
         elif state.requests.pause:
@@ -187,6 +197,11 @@ class Attempt:
             trainer.send({"finish": True})
             self._finish_sent = True
         self._stop.press(trainer)
+
+    def _require_lease(self) -> None:
+        state = self._keeper.state
+        if state.is_lost or state.silence_seconds() > self._host.settings.lease.kill_after_seconds:
+            raise LeaseLost(self._claim.job_id)
 
     def _is_over_time(self) -> bool:
         left = self._claim.runtime_left_seconds

@@ -44,7 +44,7 @@ def main(*, control: int, events: int) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = start["devices"]
     reporter = PipeReporter(events)
     signal.signal(signal.SIGTERM, _stop_now)
-    _watch_supervisor(lines.fileno(), reporter, patience_seconds=start["patience_seconds"])
+    _watch_supervisor(lines.fileno(), reporter, alive_until=start["alive_until"])
     return run(start, reporter)
 
 
@@ -106,31 +106,33 @@ def out_of_memory(message: str) -> ErrorInfo:
     )
 
 
-def _watch_supervisor(control: int, reporter: PipeReporter, *, patience_seconds: float) -> None:
-    arguments = (control, reporter, patience_seconds)
+def _watch_supervisor(control: int, reporter: PipeReporter, *, alive_until: float) -> None:
+    arguments = (control, reporter, alive_until)
     threading.Thread(target=_watch, args=arguments, name="supervisor-watch", daemon=True).start()
 
 
-def _watch(control: int, reporter: PipeReporter, patience_seconds: float) -> None:
-    """Takes requests to stop; ends the process when the supervisor is gone or silent for too long."""
+def _watch(control: int, reporter: PipeReporter, alive_until: float) -> None:
+    """Takes requests to stop; ends the process when the supervisor is gone, or at ``alive_until``.
+
+    That moment, by the clock since boot, lies before the end of the lease. Each message that brings a later
+    one was sent after a good heartbeat; one that lay in the pipe while we were frozen brings none.
+    """
     import select
 
     poll = select.poll()
     poll.register(control, select.POLLIN | select.POLLHUP)
-    last_alive = boot_seconds()
-    while True:
-        if poll.poll(_WATCH_SECONDS * 1000):
+    while (left := alive_until - boot_seconds()) > 0:
+        if poll.poll(min(_WATCH_SECONDS, left) * 1000):
             line = _read_line(control)
             if not line:
                 os._exit(EXIT_STOPPED)
-            last_alive = boot_seconds()
             message = json.loads(line)
+            alive_until = message.get("alive_until", alive_until)
             if request := message.get("stop"):
                 reporter.request_stop(request)
             if message.get("finish"):
                 reporter.request_finish()
-        elif boot_seconds() - last_alive > patience_seconds:
-            os._exit(EXIT_STOPPED)
+    os._exit(EXIT_STOPPED)
 
 
 def _read_line(descriptor: int) -> bytes:

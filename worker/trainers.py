@@ -29,6 +29,7 @@ PRELOAD = (
 )
 #: Exit code of a trainer whose fork server died: what it did is unknown.
 SERVER_LOST = 255
+_SPAWN_SECONDS = 30.0
 _log = structlog.get_logger(__name__)
 
 
@@ -171,10 +172,13 @@ class ForkServer:
             # Registered under 0 until the pid is known, so that an early exit cannot be missed.
             self._trainers[0] = trainer
             socket.send_fds(self._connection, [json.dumps({"spawn": 1}).encode()], theirs)
-            trainer.pid = self._spawned.get(timeout=30)
+            trainer.pid = self._spawned.get(timeout=_SPAWN_SECONDS)
         except (OSError, queue.Empty, AssertionError) as error:
             self._trainers.pop(0, None)
             trainer.close()
+            if self._process:
+                # It may be hung: an answer that comes late would be taken for that of the next request.
+                self._process.kill()
             raise InfrastructureError("the fork server died", code="fork_server_down") from error
         finally:
             for descriptor in theirs:
@@ -190,10 +194,11 @@ class ForkServer:
                 _log.info("fork_server_ready", **message)
                 self._ready.set()
             elif "spawned" in message:
-                self._trainers[message["pid"]] = self._trainers.pop(0)
-                self._spawned.put(message["pid"])
-            elif "exited" in message:
-                self._trainers.pop(message["exited"]).ended(message["status"])
+                if trainer := self._trainers.pop(0, None):
+                    self._trainers[message["pid"]] = trainer
+                    self._spawned.put(message["pid"])
+            elif "exited" in message and (ended := self._trainers.pop(message["exited"], None)):
+                ended.ended(message["status"])
         self._lost(connection)
 
     @staticmethod

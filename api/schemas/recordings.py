@@ -11,7 +11,8 @@ from api.services import HandoutStore
 from heimdall_core.catalogue.sessions import SessionDetail, SessionSummary
 from heimdall_core.database.catalogue_tables import SessionArchive, Upload
 from heimdall_core.database.platform_tables import KnownSource, Measurement, Station
-from heimdall_core.storage.uri import object_uri
+from heimdall_core.domain.errors import DataError
+from heimdall_core.storage.uri import object_uri, split_uri
 
 
 class UploadTarget(BaseModel):
@@ -135,7 +136,8 @@ class RecordingDocument(BaseModel):
     num_bytes: int | None
     format: str | None = Field(description="Of the byte range; `npy`: little-endian complex64.")
     download_url: str | None = Field(
-        description="Presigned GET of the whole object; take the recording with `Range`. Expires."
+        description="Presigned GET of the whole object; take the recording with `Range`. Expires. "
+        "Null: no object of the bucket of recordings."
     )
     sample_rate_hz: int | None
     num_samples: int | None
@@ -227,7 +229,6 @@ def _archive(archive: SessionArchive, store: HandoutStore) -> ArchiveDocument:
 def _recording(
     measurement: Measurement, station: Station, store: HandoutStore, bucket: str
 ) -> RecordingDocument:
-    location = measurement.iq_data_location
     return RecordingDocument(
         receiver=station.name,
         latitude=station.latitude,
@@ -236,10 +237,22 @@ def _recording(
         offset=measurement.iq_byte_offset,
         num_bytes=measurement.iq_num_bytes,
         format=measurement.iq_data_format,
-        download_url=store.presign_get(object_uri(location, bucket=bucket)) if location else None,
+        download_url=_download_url(measurement.iq_data_location, store, bucket),
         sample_rate_hz=measurement.iq_sample_rate,
         num_samples=measurement.iq_samples_count,
         center_frequency_hz=measurement.frequency_hz,
         snr_db=measurement.snr_db,
         noise_floor_dbfs=measurement.noise_floor_dbfs,
     )
+
+
+def _download_url(location: str | None, store: HandoutStore, bucket: str) -> str | None:
+    """The platform may write any location: nothing but the bucket's own objects is handed out."""
+    if location is None:
+        return None
+    uri = object_uri(location, bucket=bucket)
+    try:
+        named, _ = split_uri(uri)
+    except DataError:
+        return None
+    return store.presign_get(uri) if named == bucket else None

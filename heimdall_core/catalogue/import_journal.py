@@ -16,10 +16,13 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalPace:
-    """An entry is written once both have passed since the one before."""
+    """An entry is written after so many units, but neither sooner nor later than the times say."""
 
     num_units: int = 200
     seconds: float = 10.0
+    """Since the entry before, at least."""
+    max_seconds: float = 60.0
+    """With fewer units, at the end of the first unit after this: a few large files take long too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,10 @@ class ImportJournal:
 
     def is_due(self, num_units: int) -> bool:
         """Whether to write now that so many units have been done since the last entry."""
-        return num_units >= self._pace.num_units and self._clock() - self._written_at >= self._pace.seconds
+        elapsed = self._clock() - self._written_at
+        if not num_units or elapsed < self._pace.seconds:
+            return False
+        return num_units >= self._pace.num_units or elapsed >= self._pace.max_seconds
 
     def write(self, done: Sequence[str], report: Json) -> None:
         """Makes an entry durable and tells the reporter."""

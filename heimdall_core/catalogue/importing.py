@@ -13,10 +13,12 @@ from heimdall_core.catalogue.import_journal import ImportJournal, JournalEntry
 from heimdall_core.catalogue.import_reading import Found, Part, UploadedFile, UploadReader
 from heimdall_core.catalogue.import_report import ImportedRecording, ImportedSession, ImportReport
 from heimdall_core.catalogue.import_telling import check_stop, tell_refusal
+from heimdall_core.catalogue.receiver_places import ReceiverPlaces
 from heimdall_core.catalogue.transfers import MAX_IN_FLIGHT
 from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.domain.ports import JobStopped, ObjectStore, Progress, Reporter
-from heimdall_core.recordings.refusal import RefusedFile
+from heimdall_core.recordings.refusal import Refusal, RefusedFile
+from heimdall_core.recordings.session import RecordedSession
 
 __all__ = ["ImportReport", "ImportedRecording", "ImportedSession", "UploadedFile", "import_files"]
 
@@ -75,12 +77,15 @@ class _Outcomes:
         entries: Sequence[JournalEntry],
     ) -> None:
         self._archiver, self._reporter, self._journal = archiver, reporter, journal
+        self._places = ReceiverPlaces()
         self._refused: list[RefusedFile] = []
         self._unit: str | None = None
         self._done: list[str] = []
         for entry in entries:
             part = ImportReport.from_dict(entry.report)
             archiver.restore(part)
+            for session in part.sessions:
+                self._places.keep(session.receivers, file=session.file)
             self._refused += part.refused
         self._num_written = len(self._refused)
 
@@ -100,14 +105,26 @@ class _Outcomes:
                 self._write()
             raise
         if isinstance(found.outcome, RefusedFile):
-            tell_refusal(found.outcome, self._reporter, num_before=len(self._refused))
-            self._refused.append(found.outcome)
-        else:
-            self._archiver.add(found.outcome, file=found.file, split_group=found.split_group)
+            self._refuse(found.outcome)
+            return
+        try:
+            self._add(found.outcome, found)
+        except Refusal as refusal:
+            self._refuse(refusal.of(found.file))
 
     def finish(self) -> ImportReport:
         """Everything, once it is stored."""
         return self._archiver.finish(tuple(self._refused))
+
+    def _refuse(self, refused: RefusedFile) -> None:
+        tell_refusal(refused, self._reporter, num_before=len(self._refused))
+        self._refused.append(refused)
+
+    def _add(self, session: RecordedSession, found: Found) -> None:
+        sites = [recording.receiver for recording in session.recordings]
+        self._places.check(session.name, sites)
+        self._archiver.add(session, file=found.file, split_group=found.split_group)
+        self._places.keep(sites, file=found.file)
 
     def _settle(self, next_unit: str) -> None:
         if self._unit is not None:

@@ -1,40 +1,31 @@
 """Taking over recording sessions that the platform made: its rows stay its own, ours only describe them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from annotated_types import MaxLen, MinLen
-from sqlalchemy import Row, Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Row, func
+from sqlalchemy.orm import Session
 
-from heimdall_core.catalogue.platform_matching import (
-    FREQUENCY_TOLERANCE_HZ,
-    PlatformRow,
-    SessionWindow,
-    group_rows,
-    match_rows,
+from heimdall_core.catalogue.platform_matching import FREQUENCY_TOLERANCE_HZ, match_rows
+from heimdall_core.catalogue.platform_queries import (
+    described_recordings,
+    possible_recordings,
+    select_sessions,
+    session_windows,
 )
 from heimdall_core.catalogue.platform_report import PlatformPlan
-from heimdall_core.catalogue.session_filters import any_uuid, started_within
 from heimdall_core.catalogue.uploads import MAX_FILES, SubmitImport
-from heimdall_core.database.catalogue_tables import SessionArchive, Upload
+from heimdall_core.database.catalogue_tables import Upload
 from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job
-from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest, NotFound
 from heimdall_core.domain.spec import STRICT, ImportJobSpec
 from heimdall_core.recordings.refusal import Refusal
-
-#: How the platform's recorder says that a session is not there to be used.
-_UNUSABLE_STATUSES = {
-    "in_progress": ("session_not_finished", "is being recorded"),
-    "recording": ("session_not_finished", "is being recorded"),
-    "failed": ("session_failed", "its recording failed"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +83,16 @@ def plan_takeover(session: Session, request: PlatformImport, *, bucket: str) -> 
         NotFound: a named session does not exist.
     """
     _check(request)
-    chosen = session.execute(_chosen(request)).all()
+    chosen = select_sessions(
+        session, ids=request.session_ids, after=request.started_after, before=request.started_before
+    )
     _check_exist(request, chosen)
     usable = [row for row in chosen if not row.is_archived and _hindrance(row) is None]
     ids = [row.id for row in usable]
-    windows = _windows(session, usable)
-    described = _described(session, ids)
-    matching = match_rows(_rows(session, ids, windows), windows, bucket=bucket, described=described)
+    windows = session_windows(session, usable)
+    described = described_recordings(session, ids)
+    rows = possible_recordings(session, ids, windows)
+    matching = match_rows(rows, windows, bucket=bucket, described=described)
     if len(matching.recordings) > MAX_FILES:
         raise _too_many(len(matching.recordings))
     served = {one.session_id for one in matching.recordings} | {session_id for session_id, _ in described}
@@ -148,8 +142,10 @@ def _too_many(num_recordings: int) -> InvalidRequest:
 
 def _hindrance(row: Row[*tuple[Any, ...]]) -> Refusal | None:
     """Why a session cannot be matched with recordings."""
-    if row.status in _UNUSABLE_STATUSES:
-        return Refusal(*_UNUSABLE_STATUSES[row.status])
+    if row.status in ("in_progress", "recording"):
+        return Refusal("session_not_finished", "is being recorded")
+    if row.status == "failed":
+        return Refusal("session_failed", "its recording failed")
     if row.ends_at is None:
         return Refusal("no_end", "has neither session_end nor duration_seconds")
     if not row.is_over:
@@ -175,142 +171,4 @@ def _counted(left_out: Iterable[tuple[Row[*tuple[Any, ...]], Refusal]]) -> tuple
     return tuple(
         {"code": code, "message": f"{count} sessions were left out, each: {message}", "hint": hint}
         for (code, message, hint), count in counts.items()
-    )
-
-
-_ENDS_AT = func.coalesce(
-    RecordingSession.session_end,
-    RecordingSession.session_start + func.make_interval(0, 0, 0, 0, 0, 0, RecordingSession.duration_seconds),
-)
-_IS_ARCHIVED = (
-    select(SessionArchive.session_id)
-    .where(SessionArchive.session_id == RecordingSession.id)
-    .correlate(RecordingSession)
-    .exists()
-)
-
-
-def _chosen(request: PlatformImport) -> Select[*tuple[Any, ...]]:
-    """The sessions that the request means; those that came as archives only if they are named."""
-    statement = (
-        select(
-            RecordingSession.id,
-            RecordingSession.session_name,
-            RecordingSession.session_start,
-            RecordingSession.status,
-            _ENDS_AT.label("ends_at"),
-            (func.now() >= _ENDS_AT).label("is_over"),
-            _IS_ARCHIVED.label("is_archived"),
-            KnownSource.frequency_hz,
-            KnownSource.latitude,
-            KnownSource.longitude,
-        )
-        .outerjoin(KnownSource, KnownSource.id == RecordingSession.known_source_id)
-        .order_by(RecordingSession.session_start, RecordingSession.id)
-    )
-    if request.session_ids is not None:
-        return statement.where(RecordingSession.id == any_uuid(request.session_ids))
-    return started_within(statement, request.started_after, request.started_before).where(~_IS_ARCHIVED)
-
-
-def _windows(session: Session, usable: Sequence[Row[*tuple[Any, ...]]]) -> dict[str, SessionWindow]:
-    """The usable sessions, and all others that a recording in their time might belong to."""
-    if not usable:
-        return {}
-    chosen = {row.id for row in usable}
-    rows = session.execute(
-        select(
-            RecordingSession.id,
-            RecordingSession.session_name,
-            RecordingSession.session_start,
-            _ENDS_AT.label("ends_at"),
-        )
-        .join(KnownSource, KnownSource.id == RecordingSession.known_source_id)
-        .where(
-            RecordingSession.session_start <= max(row.ends_at for row in usable),
-            min(row.session_start for row in usable) <= _ENDS_AT,
-            KnownSource.frequency_hz.is_not(None),
-            ~_IS_ARCHIVED,
-        )
-    )
-    return {
-        str(row.id): SessionWindow(
-            id=str(row.id),
-            name=row.session_name,
-            starts_at=row.session_start,
-            ends_at=row.ends_at,
-            is_chosen=row.id in chosen,
-        )
-        for row in rows
-    }
-
-
-def _described(session: Session, ids: Sequence[UUID]) -> set[tuple[str, str]]:
-    """(session, receiver) of the recordings that an import has described."""
-    if not ids:
-        return set()
-    rows = session.execute(
-        select(Measurement.recording_session_id, Station.name)
-        .join(Station, Station.id == Measurement.websdr_station_id)
-        .where(Measurement.recording_session_id == any_uuid(ids), Measurement.iq_sha256.is_not(None))
-    )
-    return {(str(row.recording_session_id), row.name) for row in rows}
-
-
-def _rows(
-    session: Session, ids: Sequence[UUID], windows: Mapping[str, SessionWindow]
-) -> Iterator[PlatformRow]:
-    """The recordings with IQ that nobody has described: those linked to the sessions, and those that fit."""
-    if not ids:
-        return
-    linked = _undescribed(Measurement.recording_session_id).where(
-        Measurement.recording_session_id == any_uuid(ids)
-    )
-    fitting = (
-        _undescribed(RecordingSession.id)
-        .join(
-            RecordingSession,
-            (Measurement.timestamp >= RecordingSession.session_start) & (Measurement.timestamp <= _ENDS_AT),
-        )
-        .join(KnownSource, KnownSource.id == RecordingSession.known_source_id)
-        .where(
-            RecordingSession.id == any_uuid([UUID(i) for i in windows]),
-            Measurement.recording_session_id.is_(None),
-            func.abs(Measurement.frequency_hz - KnownSource.frequency_hz) <= FREQUENCY_TOLERANCE_HZ,
-        )
-    )
-    pairs = ((_row(row), str(row.session_id)) for part in (linked, fitting) for row in session.execute(part))
-    yield from group_rows(pairs)
-
-
-def _undescribed(session_id: InstrumentedAttribute[Any]) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            Measurement.id,
-            Measurement.timestamp,
-            Measurement.frequency_hz,
-            Measurement.iq_data_location,
-            Measurement.iq_data_format,
-            Measurement.iq_sample_rate,
-            Measurement.iq_samples_count,
-            Station.name.label("receiver"),
-            session_id.label("session_id"),
-        )
-        .select_from(Measurement)
-        .outerjoin(Station, Station.id == Measurement.websdr_station_id)
-        .where(Measurement.iq_data_location.is_not(None), Measurement.iq_sha256.is_(None))
-    )
-
-
-def _row(row: Row[*tuple[Any, ...]]) -> PlatformRow:
-    return PlatformRow(
-        id=str(row.id),
-        timestamp=row.timestamp,
-        receiver=row.receiver,
-        frequency_hz=row.frequency_hz,
-        location=row.iq_data_location,
-        format=row.iq_data_format,
-        sample_rate_hz=row.iq_sample_rate,
-        num_samples=row.iq_samples_count,
-        session_ids=(),
     )

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from heimdall_core.catalogue.platform_report import PlatformRecording
+from heimdall_core.domain.errors import DataError
 from heimdall_core.recordings.refusal import Refusal, RefusedFile
 from heimdall_core.recordings.session import utc_text
-from heimdall_core.storage.uri import SCHEME, object_uri
+from heimdall_core.storage.uri import SCHEME, object_uri, split_uri
 
 FREQUENCY_TOLERANCE_HZ: Final = 500
 """The recorder keeps a frequency in MHz as a float and cuts it to whole Hz, with three decimals at the
@@ -117,10 +118,7 @@ class _Matcher:
 
     def _recording(self, row: PlatformRow, window: SessionWindow) -> PlatformRecording:
         receiver, sample_rate_hz = _checked(row)
-        uri = object_uri(row.location, bucket=self._bucket)
-        if not uri.startswith(f"{SCHEME}{self._bucket}/"):
-            hint = f"The recordings of the platform are looked for in s3://{self._bucket} alone."
-            raise Refusal("foreign_location", f"{row.location!r} lies elsewhere", hint=hint)
+        uri = _uri_within(self._bucket, row.location)
         self._claim(uri, (window.id, receiver))
         return PlatformRecording(
             session_id=window.id,
@@ -147,6 +145,19 @@ class _Matcher:
             )
         self._uris.add(uri)
         self._taken.add(place)
+
+
+def _uri_within(bucket: str, location: str) -> str:
+    """The object's URI, which is one of this bucket."""
+    uri = object_uri(location, bucket=bucket)
+    try:
+        named, _ = split_uri(uri)
+    except DataError:
+        named = None
+    if named != bucket:
+        hint = f"The recordings of the platform are looked for in s3://{bucket} alone."
+        raise Refusal("foreign_location", f"{location!r} is no object there", hint=hint)
+    return uri
 
 
 def _check_unambiguous(fits: Sequence[SessionWindow]) -> None:

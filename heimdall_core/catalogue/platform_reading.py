@@ -141,8 +141,9 @@ def _fetched(store: ObjectStore, recording: PlatformRecording) -> bytes | Refusa
     except NotFound:
         return Refusal("missing_object", f"{recording.uri} is not in the store")
     except DataError as error:
-        code = "empty" if error.stable_code == "object_too_short" else error.stable_code
-        return Refusal(code, "has no bytes" if code == "empty" else error.message)
+        if error.stable_code == "object_too_short":
+            return Refusal("empty", "has no bytes")
+        return Refusal(error.stable_code, error.message)
 
 
 def _described(

@@ -11,14 +11,12 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from heimdall_core.catalogue.import_report import ImportedRecording, ImportedSession, ImportReport
 from heimdall_core.catalogue.import_result import MAX_LISTED, result_of
+from heimdall_core.catalogue.receiver_places import MOVED_M
 from heimdall_core.catalogue.receivers import lock_receivers
 from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.recordings.geodesy import distance_m
 from heimdall_core.recordings.session import ReceiverSite, Source
-
-MOVED_M = 100.0
-"""A known receiver that states a position farther off than this is reported."""
 
 _NAME_CHARS = 255
 _BATCH = 1000

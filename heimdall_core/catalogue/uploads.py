@@ -17,10 +17,11 @@ from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.errors import Conflict, FieldProblem, InvalidRequest, NotFound
 from heimdall_core.domain.spec import STRICT, ImportJobSpec
+from heimdall_core.recordings.files import MAX_ARCHIVE_BYTES
 
 MAX_FILES = 50_000
-MAX_FILE_BYTES = 5 * 1024**3
-"""What S3 takes in one PUT."""
+MAX_FILE_BYTES = MAX_ARCHIVE_BYTES
+"""What an import reads; S3 would take 5 GiB in one PUT."""
 MAX_NAME_CHARS = 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA256_DETAIL = "use 64 lower-case hexadecimal digits"

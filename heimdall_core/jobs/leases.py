@@ -72,13 +72,13 @@ def reap_expired(session: Session, *, limit: int = 100) -> Sequence[Job]:
     Any number of reapers may run: rows that another holds are passed over.
     """
     expired = (
-        select(Job.id)
+        select(Job)
         .where(Job.status == JobStatus.RUNNING.value, Job.lease_expires_at < func.now())
         .order_by(Job.lease_expires_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    jobs = session.scalars(select(Job).where(Job.id.in_(expired))).all()
+    jobs = session.scalars(expired).all()
     return [job for job in jobs if _reap(session, job)]
 
 
@@ -88,11 +88,11 @@ def release_restarted(session: Session, worker: WorkerIdentity) -> Sequence[Job]
     Call only when that process is known to be gone and its trainers with it.
     """
     held = (
-        select(Job.id)
+        select(Job)
         .where(Job.status == JobStatus.RUNNING.value, Job.lease_owner == worker.name)
         .with_for_update(skip_locked=True)
     )
-    jobs = session.scalars(select(Job).where(Job.id.in_(held))).all()
+    jobs = session.scalars(held).all()
     return [job for job in jobs if _reap(session, job)]
 
 

@@ -27,10 +27,12 @@ def cancel_job(session: Session, job_id: str, *, owner: str | None) -> Job:
         "finished_at": func.now(),
         "cancel_requested_at": func.now(),
     }
-    if _change(session, job, Job.status.in_(_WAITING), **ended):
-        record_event(session, job, "job.cancelled")
-    elif _flag(session, job, Job.cancel_requested_at):
-        record_event(session, job, "job.cancel_requested")
+    while not JobStatus(job.status).is_terminal and job.cancel_requested_at is None:
+        # Again if the job was taken, or given back, between the two statements.
+        if _change(session, job, Job.status.in_(_WAITING), **ended):
+            record_event(session, job, "job.cancelled")
+        elif _flag(session, job, Job.cancel_requested_at):
+            record_event(session, job, "job.cancel_requested")
     if job.status in {JobStatus.SUCCEEDED, JobStatus.FAILED}:
         raise Conflict(f"the job has already {job.status}", code="job_already_ended")
     return job

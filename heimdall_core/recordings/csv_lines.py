@@ -9,7 +9,7 @@ from datetime import datetime
 
 from heimdall_core.recordings.fields import MAX_TEXT, check_position, is_label
 from heimdall_core.recordings.refusal import Refusal
-from heimdall_core.recordings.session import parse_utc
+from heimdall_core.recordings.session import parse_recording_time
 
 _FORM_HINT = "Quote a cell with double quotes from its first to its last character, and double those inside."
 
@@ -104,8 +104,8 @@ class CsvLine:
         """The moment in the cell, in UTC."""
         value = self.required(column)
         try:
-            return parse_utc(value)
-        except (ValueError, OverflowError) as error:
+            return parse_recording_time(value)
+        except ValueError as error:
             hint = "Write it like 2025-01-31T12:00:00Z."
             raise self.error("bad_time", str(error), column, hint=hint) from None
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from heimdall_core.recordings.refusal import Refusal
-from heimdall_core.recordings.session import parse_utc
+from heimdall_core.recordings.session import parse_recording_time
 
 Json = Mapping[str, Any]
 MAX_TEXT = 100
@@ -101,8 +101,8 @@ def time_at(parent: Json, key: str) -> datetime:
     """The RFC 3339 time under ``key``, in UTC."""
     text = text_at(parent, key, code="bad_time")
     try:
-        return parse_utc(text)
-    except (ValueError, OverflowError) as error:
+        return parse_recording_time(text)
+    except ValueError as error:
         raise Refusal(
             "bad_time", f"{key!r}: {error}", hint="Write it like 2025-01-31T12:00:00.000Z."
         ) from error

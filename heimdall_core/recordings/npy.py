@@ -23,6 +23,8 @@ _LENGTHS: Final = {1: "<H", 2: "<I", 3: "<I"}
 """How each major version writes the length of its header."""
 
 _BYTES_PER_SAMPLE: Final = 8
+_MAX_COUNT: Final = 2**48
+"""Beyond any file; a header may state numbers that Python refuses even to print."""
 _COPY_HINT: Final = "Copy the file again from where it was made."
 _REMEDY: Final = "Save it with numpy.save(path, samples.astype(numpy.complex64)), one dimension."
 
@@ -129,7 +131,7 @@ def _check_dtype(descr: object) -> None:
 
 
 def _num_samples(shape: object, fortran_order: object) -> int:
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+    if not isinstance(shape, tuple) or not all(type(n) is int and 0 <= n < _MAX_COUNT for n in shape):
         raise Refusal("not_npy", "has a header whose shape is no tuple of counts", hint=_REMEDY)
     if len(shape) != 1:
         order = " in Fortran order" if fortran_order and len(shape) > 1 else ""

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from heimdall_core.domain.manifest import FeatureSettings
-from heimdall_core.recordings import files as file_limits
 from heimdall_core.recordings.files import ARCHIVE, COLLECTION, Bytes, FileSet, InputFile, files_of_archive
-from heimdall_core.recordings.iq import BYTES_PER_SAMPLE
 from heimdall_core.recordings.plan import RecordingPlan, SessionPlan
 from heimdall_core.recordings.planning import plan_sessions
 from heimdall_core.recordings.recording_reading import read_recording
@@ -66,19 +64,19 @@ def read_planned(
 ) -> Iterator[Outcome]:
     """Fetches each of ``plan.data_files`` once and in that order; the session comes last."""
     recordings: dict[str, IqRecording] = {}
-    num_bytes = 0
+    num_held = 0
     for planned in plan.recordings:
         if isinstance(planned, RefusedFile):
             yield planned
             continue
         try:
-            recording = _read(planned, fetch, settings)
-            num_bytes += len(recording.samples) * BYTES_PER_SAMPLE[recording.format]
-            _check(recording, plan.source, recordings, num_bytes=num_bytes, settings=settings)
+            recording = _read(planned, fetch, settings, num_held=num_held)
+            _check(recording, plan.source, recordings, settings)
         except Refusal as refusal:
             yield refusal.of(planned.name)
         else:
             recordings[recording.receiver.name] = recording
+            num_held += recording.samples.nbytes
     if recordings:
         yield _session(plan, tuple(recordings.values()))
     elif plan.file.endswith(COLLECTION):
@@ -94,18 +92,16 @@ def _read_files(files: FileSet, settings: FeatureSettings) -> Iterator[Reading]:
             yield Reading(outcome, plan.split_group)
 
 
-def _read(planned: RecordingPlan, fetch: Callable[[str], Bytes], settings: FeatureSettings) -> IqRecording:
+def _read(
+    planned: RecordingPlan, fetch: Callable[[str], Bytes], settings: FeatureSettings, *, num_held: int
+) -> IqRecording:
     with refused_as(planned.data):
-        return read_recording(planned.header, planned.data, fetch(planned.data), settings=settings)
+        data = fetch(planned.data)
+        return read_recording(planned.header, planned.data, data, settings=settings, num_held=num_held)
 
 
 def _check(
-    recording: IqRecording,
-    source: Source,
-    known: dict[str, IqRecording],
-    *,
-    num_bytes: int,
-    settings: FeatureSettings,
+    recording: IqRecording, source: Source, known: dict[str, IqRecording], settings: FeatureSettings
 ) -> None:
     """Refuses a recording that does not fit into its session."""
     if recording.receiver.name in known:
@@ -114,8 +110,6 @@ def _check(
             f"receiver {recording.receiver.name!r} has another recording in this session",
             hint="Keep one recording per receiver.",
         )
-    if num_bytes > file_limits.MAX_ARCHIVE_BYTES:
-        raise file_limits.too_large("makes its session larger")
     if recording.noise_floor_dbfs is None and recording.sample_rate_hz < settings.sample_rate_hz:
         raise Refusal(
             "no_noise_floor",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
 
 from heimdall_core.domain.manifest import FeatureSettings, IqFormat
+from heimdall_core.recordings import files as file_limits
 from heimdall_core.recordings.files import NPY, Bytes
 from heimdall_core.recordings.iq import BYTES_PER_SAMPLE, Complex, decode
 from heimdall_core.recordings.npy import parse_npy_header, read_npy
@@ -16,6 +17,9 @@ from heimdall_core.recordings.statement import Facts
 T = TypeVar("T")
 
 NPY_FORMAT: Final[IqFormat] = "cf32_le"
+
+_BYTES_IN_MEMORY: Final = BYTES_PER_SAMPLE["cf32_le"]
+"""Of a sample, however few it is stored in."""
 
 
 class Header(NamedTuple):
@@ -60,14 +64,21 @@ def _stated(value: T | None, key: str, *, code: str) -> T:
     return value
 
 
-def read_recording(header: Header, name: str, data: Bytes, *, settings: FeatureSettings) -> IqRecording:
+def read_recording(
+    header: Header, name: str, data: Bytes, *, settings: FeatureSettings, num_held: int = 0
+) -> IqRecording:
     """The recording whose samples are the file ``name``, at least one segment long.
 
+    ``num_held``: bytes of the samples that the session has already.
+
     Raises:
-        Refusal: ``empty``, ``truncated``, ``sha512_mismatch``, ``not_finite``, or as ``read_npy``.
+        Refusal: ``empty``, ``truncated``, ``too_large``, ``sha512_mismatch``, ``not_finite``, or as
+            ``read_npy``; what is too large has not been decoded.
     """
     num_samples = parse_npy_header(data).num_samples if name.endswith(NPY) else _num_raw(data, header)
     check_duration(num_samples, header.sample_rate_hz, settings)
+    if num_held + num_samples * _BYTES_IN_MEMORY > file_limits.MAX_ARCHIVE_BYTES:
+        raise file_limits.too_large("makes its session, as complex64, larger")
     return IqRecording(
         receiver=header.receiver,
         samples=read_npy(data) if name.endswith(NPY) else _read_raw(data, header),

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heimdall_core.domain.manifest import IqFormat
+
+RECORDING_YEARS: Final = (1970, 2200)
+"""A time outside them is a mistake; near the ends of the calendar no duration could be added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +89,15 @@ def parse_utc(text: str) -> datetime:
     if moment.utcoffset() is None:
         raise ValueError(f"{text!r} has no time zone")
     return moment.astimezone(UTC)
+
+
+def parse_recording_time(text: str) -> datetime:
+    """As ``parse_utc``, for the time that somebody states of a recording.
+
+    Raises:
+        ValueError: as ``parse_utc``, or outside ``RECORDING_YEARS``.
+    """
+    first, last = RECORDING_YEARS
+    if not first <= datetime.fromisoformat(text).year <= last:
+        raise ValueError(f"{text!r} is not within the years {first} to {last}")
+    return parse_utc(text)

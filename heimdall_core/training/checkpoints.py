@@ -25,7 +25,7 @@ class LocalCheckpoint:
     epoch: int
     step: int
     metrics: dict[str, float]
-    at_epoch_end: bool
+    at_epoch_end: bool = True
 
 
 class CheckpointUploader:

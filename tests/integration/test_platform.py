@@ -367,6 +367,7 @@ def test_every_recording_that_cannot_be_used_is_refused_by_name_and_the_rest_goe
     platform.record("r/rate.npy", "Torino", 20, iq_sample_rate=None)
     platform.record("r/who.npy", "nobody", 20)
     platform.record("r/far.npy", "Aquila di Giaveno", 20, iq_data_location="s3://elsewhere/r/far.npy")
+    platform.record("r/up.npy", "Aquila di Giaveno", 20, iq_data_location="r/../up.npy")
     with platform.service() as client:
         _, result = platform.take_over(client)
     assert result["accepted"] == 1
@@ -380,6 +381,7 @@ def test_every_recording_that_cannot_be_used_is_refused_by_name_and_the_rest_goe
         ("r/rate.npy", "no_sample_rate"),
         ("r/who.npy", "no_receiver"),
         ("r/far.npy", "foreign_location"),
+        ("r/../up.npy", "foreign_location"),
     }
     assert {line["file"] for line in platform.report["files"]} == {"r/good.npy"} | {
         name for name, _ in codes(result)

@@ -3,10 +3,13 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import update
 
+from heimdall_core.database.platform_tables import Measurement
 from heimdall_core.domain.manifest import Manifest
 
 
@@ -27,7 +30,7 @@ def test_a_name_that_is_no_plain_relative_path_is_refused(client, name):
     ("file", "pointer"),
     [
         ({"name": "a", "size": -1}, "#/files/0/size"),
-        ({"name": "a", "size": 6 * 1024**3}, "#/files/0/size"),
+        ({"name": "a", "size": 2 * 1024**3 + 1}, "#/files/0/size"),
         ({"name": "a", "size": 1, "sha256": "zz"}, "#/files/0/sha256"),
         ({"name": "a", "size": 1, "mode": 7}, "#/files/0/mode"),
     ],
@@ -242,6 +245,23 @@ def test_a_session_shows_ranges_that_hold_its_recordings(client):
         assert hashlib.sha256(ranged).hexdigest() == recording["sha256"]
         piece = archive[recording["offset"] : recording["offset"] + recording["num_bytes"]]
         assert hashlib.sha256(piece).hexdigest() == recording["sha256"]
+
+
+@pytest.mark.parametrize(
+    "location", ["s3://heimdall-models/registry/m.onnx", "s3://", "s3:///x", "../x", "http://store/x", ""]
+)
+def test_no_object_outside_the_bucket_of_recordings_is_handed_out(client, database, location):
+    client.import_sessions([4])
+    (listed,) = client.get("/v1/recording-sessions").json()["data"]
+    with database.transaction() as session:
+        session.execute(
+            update(Measurement)
+            .where(Measurement.recording_session_id == UUID(listed["id"]))
+            .values(iq_data_location=location)
+        )
+    answer = client.get(f"/v1/recording-sessions/{listed['id']}")
+    assert answer.status_code == 200
+    assert {recording["download_url"] for recording in answer.json()["recordings"]} == {None}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Pausing, finishing, resuming, retrying: one guarded change each, whatever happens at the same time."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, insert, text, update
 
 from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import Checkpoint, Job
@@ -242,3 +243,48 @@ def test_a_retry_from_a_checkpoint_that_does_not_exist_is_refused(
     with pytest.raises(Conflict) as refusal:
         ask(database, retry_job, taken.job_id, submitter="alice", from_checkpoint=True)
     assert refusal.value.stable_code == "no_checkpoint"
+
+
+def test_a_cancel_that_meets_a_requeue_is_not_forgotten(
+    database: Database, submit: Submit, claim: ClaimNext
+) -> None:
+    taken = running(submit, claim)
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as session:
+            finishing.give_back(session, taken, exit_code=75)
+            answer = pool.submit(ask, database, cancel_job, taken.job_id)
+            while not _somebody_waits_for_a_lock(database):
+                assert not answer.done()
+        assert answer.result(10).status == "cancelled"
+    assert read(database, taken.job_id).status == "cancelled"
+
+
+def _somebody_waits_for_a_lock(database: Database) -> bool:
+    with database.transaction() as session:
+        return session.scalar(text("select count(*) from pg_locks where not granted")) > 0
+
+
+def test_a_reaper_sees_the_cancel_that_came_while_it_waited(
+    database: Database, submit: Submit, claim: ClaimNext
+) -> None:
+    taken = running(submit, claim)
+    with database.transaction() as session:
+        expired = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, 1)
+        session.execute(update(Job).where(Job.id == taken.job_id).values(lease_expires_at=expired))
+    for _ in range(20):
+        with ThreadPoolExecutor(2) as pool:
+            asked = pool.submit(ask, database, cancel_job, taken.job_id)
+            reaped = pool.submit(_reap, database)
+            asked.result(10)
+            reaped.result(10)
+        _reap(database)
+        job = read(database, taken.job_id)
+        assert job.status == "cancelled", "a queued job with a request to cancel is nobody's"
+        taken = running(submit, claim)
+        with database.transaction() as session:
+            session.execute(update(Job).where(Job.id == taken.job_id).values(lease_expires_at=expired))
+
+
+def _reap(database: Database) -> None:
+    with database.transaction() as session:
+        reap_expired(session)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from heimdall_core.domain.errors import InfrastructureError
+from worker.process_control import boot_seconds
 from worker.trainers import SERVER_LOST, ForkServer
 
-BAD_START = {"kind": "no such kind", "patience_seconds": 30}
+BAD_START = {"kind": "no such kind", "alive_until": boot_seconds() + 3600}
 
 
 @pytest.fixture
@@ -134,3 +136,31 @@ def test_nothing_survives_a_killed_worker() -> None:
         assert all(is_running(pid) for pid in pids)
         worker.kill()
         assert wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def test_a_server_that_answers_too_late_is_replaced(
+    server: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    assert server.wait_ready(20)
+    frozen = server.pid
+    assert frozen is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.trainers._SPAWN_SECONDS", 0.2)
+        os.kill(frozen, signal.SIGSTOP)
+        with pytest.raises(InfrastructureError):
+            server.spawn()
+    os.kill(frozen, signal.SIGCONT)
+    assert wait_until(lambda: server.pid is None)
+    trainer = server.spawn()
+    assert server.pid not in {None, frozen}
+    trainer.close()
+
+
+def test_a_trainer_ends_itself_when_its_time_has_come_whatever_its_supervisor_does(
+    server: ForkServer,
+) -> None:
+    trainer = server.spawn()
+    trainer.send({"kind": "no such kind", "alive_until": boot_seconds() - 1})
+    assert trainer.exit_code(10) is not None
+    trainer.close()

@@ -5,13 +5,14 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from heimdall_core.catalogue.import_reading import Found, UploadedFile, UploadReader
 from heimdall_core.catalogue.transfers import MAX_IN_FLIGHT
-from heimdall_core.domain.errors import NotFound, StorageUnavailable
+from heimdall_core.domain.errors import DataError, NotFound, StorageUnavailable
 from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.recordings.refusal import RefusedFile
 from heimdall_core.recordings.session import RecordedSession
@@ -44,6 +45,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
         self.fetched: list[str] = []
+        self.num_given: dict[str, int] = {}
         self.barrier: threading.Barrier | None = None
         """Where the readers of samples wait for each other."""
 
@@ -53,7 +55,8 @@ class MemoryStore:
             self.barrier.wait()
         if uri not in self.contents:
             raise NotFound(uri)
-        return self.contents[uri]
+        self.num_given[uri] = len(self.contents[uri][offset:][:num_bytes])
+        return self.contents[uri][offset:][:num_bytes]
 
     def upload(self, **contents: bytes) -> list[UploadedFile]:
         self.contents |= contents
@@ -167,6 +170,26 @@ def test_what_an_earlier_attempt_accounted_for_is_not_fetched_again(store, read)
     found = list(read(files, done=frozenset({"recordings.csv:2", "recordings.csv:4"})))
     assert [f.outcome.name for f in found] == ["s1", "s3"]
     assert sorted(store.fetched) == ["001.npy", "003.npy", "recordings.csv"]
+
+
+def test_of_a_file_longer_than_announced_one_byte_more_is_held(store, read):
+    (file,) = store.upload(**{"a.sigmf": bytes(1_000_000)})
+    (found,) = read([replace(file, num_bytes=10)])
+    assert found.outcome.code == "size_mismatch"
+    assert found.outcome.message == "10 bytes were announced, more are stored"
+    assert store.num_given == {"a.sigmf": 11}
+
+
+@pytest.mark.parametrize(("announced", "code"), [(0, "empty"), (10, "size_mismatch")])
+def test_an_object_without_bytes_has_no_range_and_is_told_like_any_other(
+    store, read, monkeypatch, announced, code
+):
+    def empty(*_: object, **__: object) -> bytes:
+        raise DataError("shorter than the range asked for", code="object_too_short")
+
+    monkeypatch.setattr(store, "get_bytes", empty)
+    (found,) = read([UploadedFile(name="a.sigmf", uri="a.sigmf", num_bytes=announced)])
+    assert found.outcome.code == code
 
 
 def test_a_store_that_is_away_stops_the_reading(store, read, monkeypatch):

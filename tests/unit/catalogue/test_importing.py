@@ -217,6 +217,61 @@ def test_the_same_session_twice_is_catalogued_once(bench, archives):
     assert bench.num_stored() == 1
 
 
+def moved(session: RecordedSession, number: int, *, by_deg: float) -> bytes:
+    """The session's archive, with one receiver farther north."""
+    recordings = list(session.recordings)
+    site = recordings[number].receiver
+    there = replace(site, latitude=site.latitude + by_deg)
+    recordings[number] = replace(recordings[number], receiver=there)
+    return pack_session(replace(session, recordings=tuple(recordings))).data
+
+
+def test_a_receiver_that_stands_in_two_places_refuses_the_later_session_and_the_rest_goes_on(bench):
+    first, second, third = simulate_sessions(3, seed=1)
+    site = second.recordings[0].receiver
+    assert site.name in {recording.receiver.name for recording in first.recordings}
+    bench.upload("a.sigmf", pack_session(first).data)
+    bench.upload("b.sigmf", moved(second, 0, by_deg=2.0))
+    bench.upload("c.sigmf", pack_session(third).data)
+    report = bench.run()
+    assert report.accepted == ("a.sigmf", "c.sigmf")
+    assert refusals(report) == [("b.sigmf", "receiver_moved")]
+    message = report.refused[0].message
+    for part in (
+        repr(site.name),
+        f"{site.latitude:.5f}, {site.longitude:.5f}",
+        f"{site.latitude + 2:.5f}, {site.longitude:.5f}",
+        "a.sigmf",
+    ):
+        assert part in message
+    assert "new name" in (report.refused[0].hint or "")
+    assert bench.num_stored() == 2
+    assert bench.reporter.events[0][0] == "file_refused"
+
+
+def test_a_refused_session_places_no_receiver(bench):
+    first, second, third = simulate_sessions(3, seed=1)
+    names = [{r.receiver.name for r in session.recordings} for session in (first, second, third)]
+    fresh = replace(second.recordings[1].receiver, name="fresh", latitude=10.0)
+    spoiled = replace(
+        second, recordings=(second.recordings[0], replace(second.recordings[1], receiver=fresh))
+    )
+    here = replace(third.recordings[0].receiver, name="fresh", latitude=20.0)
+    good = replace(third, recordings=(replace(third.recordings[0], receiver=here),))
+    assert spoiled.recordings[0].receiver.name in names[0]
+    bench.upload("a.sigmf", pack_session(first).data)
+    bench.upload("b.sigmf", moved(spoiled, 0, by_deg=2.0))
+    bench.upload("c.sigmf", pack_session(good).data)
+    assert bench.run().accepted == ("a.sigmf", "c.sigmf")
+
+
+def test_a_receiver_whose_position_was_rounded_has_not_moved(bench):
+    first, second = simulate_sessions(2, seed=1)
+    bench.upload("a.sigmf", pack_session(first).data)
+    bench.upload("b.sigmf", moved(second, 0, by_deg=0.0008))
+    assert bench.run().accepted == ("a.sigmf", "b.sigmf")
+
+
 def test_many_archives_pass_through_the_few_transfers(bench):
     for number, session in enumerate(simulate_sessions(20, seed=2)):
         bench.upload(f"{number}.sigmf", pack_session(session).data)

@@ -2,7 +2,10 @@
 
 import io
 import json
+import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +91,13 @@ class Upload:
         self.store.put_bytes(uri, data)
         self.files.append(UploadedFile(name=name, uri=uri, num_bytes=len(data)))
 
-    def attempt(self, reporter: Reporter, former: Checkpoint | None = None, pace=OFTEN) -> ImportReport:
+    def attempt(
+        self,
+        reporter: Reporter,
+        former: Checkpoint | None = None,
+        pace: JournalPace = OFTEN,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> ImportReport:
         self.num_attempts += 1
         self.store.reads.clear()
         self.store.puts.clear()
@@ -98,6 +107,7 @@ class Upload:
             reporter=reporter,
             former=former,
             pace=pace,
+            clock=clock,
         )
         return import_files(
             self.files, store=self.store, recordings_uri=RECORDINGS, reporter=reporter, journal=journal
@@ -200,6 +210,56 @@ def test_the_journal_is_written_no_more_often_than_its_pace(upload, archives):
     upload.attempt(wide, pace=JournalPace(num_units=3, seconds=0))
     assert slow.checkpoints == []
     assert [checkpoint.step for checkpoint in wide.checkpoints] == [3, 6]
+
+
+def test_few_large_files_are_written_down_by_the_time_they_took(upload, archives):
+    class Slow(Reporter):
+        seconds = 0.0
+
+        def stop_requested(self):
+            self.seconds += 25.0
+            return super().stop_requested()
+
+    for number, data in enumerate(archives):
+        upload.add(f"{number}.sigmf", data)
+    slow = Slow()
+    upload.attempt(slow, pace=JournalPace(), clock=lambda: slow.seconds)
+    assert [checkpoint.step for checkpoint in slow.checkpoints] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "due"),
+    [
+        (9.0, [False, False, False]),
+        (10.0, [False, False, True]),
+        (59.0, [False, False, True]),
+        (60.0, [False, True, True]),
+    ],
+)
+def test_a_journal_is_due_by_units_or_by_time_but_never_at_once_or_without_news(tmp_path, seconds, due):
+    clock = iter([0.0, seconds, seconds, seconds])
+    journal = ImportJournal(
+        store=FolderStore(tmp_path),
+        output_uri="s3://m/j",
+        reporter=Reporter(),
+        clock=lambda: next(clock),
+    )
+    assert [journal.is_due(num_units) for num_units in (0, 1, 200)] == due
+
+
+def test_a_receiver_that_moved_is_found_after_the_break_as_before_it(upload):
+    first, second = simulate_sessions(2, seed=4)
+    site = second.recordings[0].receiver
+    assert site.name in {recording.receiver.name for recording in first.recordings}
+    elsewhere = replace(second.recordings[0], receiver=replace(site, longitude=site.longitude + 1))
+    upload.add("a.sigmf", pack_session(first).data)
+    upload.add("b.sigmf", pack_session(replace(second, recordings=(elsewhere,))).data)
+    whole = upload.attempt(Reporter())
+    assert [(r.name, r.code) for r in whole.refused] == [("b.sigmf", "receiver_moved")]
+    checkpoint = upload.stopped(1)
+    assert checkpoint is not None
+    assert upload.attempt(Reporter(), checkpoint) == whole
+    assert upload.uploads_read() == {"b.sigmf"}
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])

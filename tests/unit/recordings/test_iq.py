@@ -1,3 +1,6 @@
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,3 +43,22 @@ def test_cu8_is_centred_between_the_codes():
 
 def test_ci16_full_scale_is_one():
     assert decode(np.array([-32768, 16384], "<i2").tobytes(), "ci16_le") == pytest.approx([-1 + 0.5j])
+
+
+def peak_bytes(action: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("iq_format", ["ci16_le", "cu8"])
+def test_long_recordings_need_little_more_memory_than_the_two_forms(iq_format):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 255, size=2**22, dtype=np.uint8).tobytes()
+    samples = decode(data, iq_format)
+    assert peak_bytes(lambda: decode(data, iq_format)) < 1.2 * samples.nbytes
+    assert peak_bytes(lambda: encode(samples, iq_format)) < 2 * len(data) + 0.3 * samples.nbytes
+    assert encode(samples, iq_format) == data

@@ -8,6 +8,9 @@ import pytest
 
 from heimdall_core.catalogue import uploads
 from heimdall_core.catalogue.import_reading import UploadedFile, UploadReader
+from heimdall_core.catalogue.platform_matching import FREQUENCY_TOLERANCE_HZ
+from heimdall_core.catalogue.platform_reading import MAX_OBJECT_BYTES
+from heimdall_core.catalogue.receiver_places import MOVED_M
 from heimdall_core.cli.uploading import find_files
 from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.recordings.archive import pack_session
@@ -31,6 +34,9 @@ RECEIVERS = {
 }
 
 RAISED = re.compile(r'(?:Refusal|RefusedFile|CsvError|\.error)\(\s*"([a-z_0-9]+)"|code="([a-z_0-9]+)"')
+
+REFUSED = re.compile(r'Refusal\(\s*"([a-z_0-9]+)"|RefusedFile\([^)]*code="([a-z_0-9]+)"')
+"""What is refused of the platform; the other codes there are answers of the API."""
 
 
 def import_folder(folder: Path, store: Path) -> list[RecordedSession | RefusedFile]:
@@ -69,15 +75,32 @@ def test_every_form_of_the_guide_is_tried():
 
 def test_every_code_that_the_source_can_refuse_with_is_explained_and_no_other():
     sources = [*(ROOT / "heimdall_core/recordings").glob("*.py")]
-    sources.append(ROOT / "heimdall_core/catalogue/import_reading.py")
+    catalogue = ROOT / "heimdall_core/catalogue"
+    sources += [catalogue / "import_reading.py", catalogue / "receiver_places.py"]
     raised = {a or b for path in sources for a, b in RAISED.findall(path.read_text())}
-    table = SECTIONS["What may be refused, and what to do"]
-    explained = re.findall(r"^\| `([a-z_0-9]+)` \| [^|]+ \| [^|]+ \|$", table, flags=re.M)
+    explained = explained_in("What may be refused, and what to do")
     assert set(explained) == raised
     assert explained == sorted(explained)
 
 
+def test_every_code_that_a_takeover_can_refuse_with_is_explained_and_no_other():
+    sources = (ROOT / "heimdall_core/catalogue").glob("platform*.py")
+    raised = {a or b for path in sources for a, b in REFUSED.findall(path.read_text())}
+    assert {"ambiguous_session", "foreign_location", "measurement_changed", "session_failed"} <= raised
+    explained = explained_in("Sessions of the platform")
+    assert set(explained) == raised
+    assert explained == sorted(explained)
+
+
+def explained_in(section: str) -> list[str]:
+    return re.findall(r"^\| `([a-z_0-9]+)` \| [^|]+ \| [^|]+ \|$", SECTIONS[section], flags=re.M)
+
+
 def test_the_limits_are_those_of_the_source():
+    assert uploads.MAX_FILE_BYTES == MAX_ARCHIVE_BYTES
+    assert MAX_OBJECT_BYTES == 256 * 2**20
+    assert FREQUENCY_TOLERANCE_HZ == 500
+    assert MOVED_M == 100
     assert MAX_ARCHIVE_BYTES == 2 * 2**30
     assert MAX_DESCRIPTION_BYTES == 16 * 2**20
     assert (MAX_ARCHIVE_MEMBERS, uploads.MAX_FILES, uploads.MAX_NAME_CHARS) == (10_000, 50_000, 255)

@@ -182,4 +182,26 @@ def test_a_session_larger_than_an_archive_keeps_what_fits(monkeypatch):
     monkeypatch.setattr("heimdall_core.recordings.files.MAX_ARCHIVE_BYTES", 50_000)
     (session,), refused = read(files)
     assert len(session.recordings) == 1
-    assert [(r.name, r.code) for r in refused] == [("b.sigmf-meta", "too_large")]
+    assert [(r.name, r.code) for r in refused] == [("b.sigmf-data", "too_large")]
+
+
+def test_samples_count_as_they_are_in_memory_and_too_many_are_not_decoded(monkeypatch):
+    files = pair("a", "Torino")
+    document = json.loads(files["a.sigmf-meta"])
+    document["global"]["core:datatype"] = "cu8"
+    files |= {"a.sigmf-meta": json.dumps(document).encode(), "a.sigmf-data": bytes(2 * 6_000)}
+    assert len(read(files)[0]) == 1
+    monkeypatch.setattr("heimdall_core.recordings.files.MAX_ARCHIVE_BYTES", 47_999)
+    monkeypatch.setattr("heimdall_core.recordings.recording_reading.decode", None)
+    assert [(r.name, r.code) for r in read(files)[1]] == [("a.sigmf-data", "too_large")]
+
+
+@pytest.mark.parametrize("year", ["0001", "1969", "2201", "9999"])
+def test_a_time_that_no_recording_was_made_at_is_refused(year):
+    files = pair("a", "Torino")
+    document = json.loads(files["a.sigmf-meta"])
+    document["captures"][0]["core:datetime"] = f"{year}-12-31T23:59:59.999Z"
+    files["a.sigmf-meta"] = json.dumps(document).encode()
+    _, (refused,) = read(files)
+    assert refused.code == "bad_time"
+    assert "1970 to 2200" in refused.message

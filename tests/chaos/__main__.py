@@ -1,0 +1,56 @@
+"""``python -m tests.chaos``: injects faults into the running service and checks the promise."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.chaos.report import describe
+from tests.chaos.run import Plan, run
+
+#: The part that runs with every change: five minutes.
+SLICE = {"jobs": 60, "faults": 60, "minutes": 3.5}
+ABLATION_KINDS = (
+    "supervisor_frozen",
+    "all_frozen",
+    "database_silent_for_one",
+    "frozen_before_its_end",
+    "trainer_killed",
+    "late_reports",
+)
+
+
+def main() -> int:
+    """Returns the exit status: 0 if the promise held (with ``--ablation``: if it was seen to break)."""
+    options = _parse()
+    plan = Plan(
+        seed=options.seed,
+        jobs=options.jobs,
+        faults=options.faults,
+        seconds=options.minutes * 60,
+        kinds=ABLATION_KINDS if options.ablation else tuple(options.only or ()),
+        is_fenced=not options.ablation,
+    )
+    outcome = run(plan, options.folder)
+    sys.stdout.write(describe(outcome) + "\n")
+    return int(bool(outcome.violations) == (not options.ablation))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--jobs", type=int, default=320)
+    parser.add_argument("--faults", type=int, default=320)
+    parser.add_argument("--only", nargs="*", help="kinds of faults")
+    parser.add_argument("--slice", action="store_true", help="five minutes, for every change")
+    parser.add_argument("--ablation", action="store_true", help="without the fence: must find violations")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/heimdall-chaos"))
+    options = parser.parse_args()
+    if options.slice:
+        for name, value in SLICE.items():
+            setattr(options, name, value)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
