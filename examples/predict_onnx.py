@@ -19,7 +19,9 @@ print(f"{about['name']} ({about['run_name']}), trained on {about['dataset']}")
 print(f"input: {about['input']}")
 for place, receiver in enumerate(about["receivers"]):
     print("  receiver {0}: {name} at {latitude}, {longitude}, {altitude_m} m".format(place, **receiver))
-print(f"  rows: {about['features']}, positions from {about['origin']} (latitude, longitude)")
+for rows, meaning in about["rows"].items():
+    print(f"  rows {rows}: {meaning}")
+print(f"  front end: {about['features']}, positions from {about['origin']} (latitude, longitude)")
 for name, meaning in about["outputs"].items():
     print(f"output {name}: {meaning}")
 

@@ -26,6 +26,8 @@ print("" if value is None else value)' "$@"
 
 url=${HEIMDALL_URL:-$(field url <"$home/state.json")}
 key=${HEIMDALL_API_KEY:-$(cat "$home/api-key")}
+# By a file, in a folder that only its owner can read: a command line is for everybody to see.
+printf 'Authorization: Bearer %s\n' "$key" >"$work/authorization"
 
 # call EXPECTED-STATUS... -- CURL-ARGUMENTS...: the answer goes to $work/body, its headers to $work/headers.
 call() {
@@ -36,7 +38,7 @@ call() {
     done
     shift
     status=$(curl --silent --show-error --noproxy 127.0.0.1,localhost --max-time 60 \
-        --header "Authorization: Bearer $key" --dump-header "$work/headers" --output "$work/body" \
+        --header "@$work/authorization" --dump-header "$work/headers" --output "$work/body" \
         --write-out '%{http_code}' "$@")
     if [[ $expected != *" $status "* ]]; then
         echo "HTTP $status: $(cat "$work/body")" >&2

@@ -261,13 +261,17 @@ def _tell_stopped(console: Console, run: _Run, command: str) -> None:
     console.print(f"  {resume_command(command, newest)}", markup=False)
 
 
+_NOT_RESUMED = {"--checkpoint", "--resume-training", "--resume_training", "--pretrained"}
+"""Said anew for a resumed run, or already in its checkpoint's weights."""
+
+
 def resume_command(command: str, checkpoint: Path) -> str:
     """The command that continues a stopped one."""
     words = shlex.split(command)
     kept: list[str] = []
     skip = False
     for word in words:
-        if not skip and word not in {"--checkpoint", "--resume-training", "--resume_training"}:
+        if not skip and word not in _NOT_RESUMED:
             kept.append(word)
         skip = word == "--checkpoint"
     kept = [word for word in kept if not word.startswith("--checkpoint=")]

@@ -19,6 +19,7 @@ _REASONS = {
     "pending": "are pending: nobody has approved them yet",
     "rejected": "are rejected",
     "approved": "are approved, which was not asked for",
+    "incomplete_source": "are of a source without position or frequency",
     "no_recordings": "have no recording by the selected receivers",
     "unverified_iq": "have only IQ without a checksum or of an unknown format",
     "too_few_receivers": "were recorded by too few receivers",

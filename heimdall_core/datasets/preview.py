@@ -44,6 +44,8 @@ class LeftOut:
     rejected: int = 0
     approved: int = 0
     """Only where the query asks for other statuses."""
+    incomplete_source: int = 0
+    """Of a source without position or frequency."""
     no_recordings: int = 0
     """The selected receivers recorded nothing."""
     unverified_iq: int = 0

@@ -17,8 +17,9 @@ from heimdall_core.datasets.definition import SessionQuery
 from heimdall_core.datasets.query_names import check_names
 from heimdall_core.datasets.region import inside_circle
 from heimdall_core.datasets.statements import matching_sessions, recordings_of
+from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import IqFormat, ManifestReceiver, ManifestRecording
-from heimdall_core.storage.uri import object_uri
+from heimdall_core.storage.uri import object_uri, split_uri
 
 _FORMATS: Mapping[str, IqFormat] = {name: name for name in get_args(IqFormat)} | {"npy": "cf32_le"}
 """Formats of the catalogue, as a manifest tells them: the samples of an npy file are complex64."""
@@ -43,8 +44,11 @@ def select_sessions(session: Session, query: SessionQuery, *, raw_bucket: str = 
         InvalidRequest: the query names a receiver, source, session or import that does not exist.
     """
     check_names(session, query)
-    found = _in_region(session.execute(matching_sessions(query)).all(), query)
-    asked, left_out = _with_status(found, query)
+    rows = session.execute(matching_sessions(query)).all()
+    located = [row for row in rows if None not in (row.latitude, row.longitude, row.frequency_hz)]
+    asked, left_out = _with_status(_in_region(located, query), query)
+    if len(located) < len(rows):
+        left_out["incomplete_source"] = len(rows) - len(located)
     stations = {row.id: row for row in session.scalars(select(Station))}
     recordings = _Recordings(stations, raw_bucket)
     recordings.add_all(session.execute(recordings_of([row.id for row in asked], query)))
@@ -88,9 +92,20 @@ class _Recordings:
                 self.num_repeated += 1
                 continue
             location, *rest = described
-            uri = object_uri(location, bucket=self._raw_bucket)
+            uri = self._uri(location)
+            if uri is None:
+                self.unverified[session_id] += 1
+                continue
             recording = _recording(receiver, _FORMATS[iq_format], uri, *rest)
             heard[receiver] = _Heard(recording, snr_db if _is_number(snr_db) else None)
+
+    def _uri(self, location: str) -> str | None:
+        """The object's URI; None if it does not lie in the bucket of recordings."""
+        try:
+            uri = object_uri(location, bucket=self._raw_bucket)
+            return uri if split_uri(uri)[0] == self._raw_bucket else None
+        except DataError:
+            return None
 
     def of(self, session_id: UUID) -> Sequence[_Heard]:
         """By name of the receiver."""

@@ -20,6 +20,18 @@ INPUT_DESCRIPTION = (
     "(batch, receivers, 128, 32) float32: receivers in the order of heimdall.receivers, "
     "rows made with heimdall.features"
 )
+ROWS: dict[str, str] = {
+    "0-119": "band power over the noise of a bin, from the most negative frequency up: dB / 20, in [-1, 4]",
+    "120": "power in the channel over its noise floor: dB / 20",
+    "121": "power in the channel: dBFS / 50",
+    "122": "noise floor in the channel: dBFS / 50",
+    "123": "presence: 1, or a plane of zeros for an absent receiver",
+    "124": "carrier offset: kHz / 5",
+    "125": "receiver east of the origin: 100 km",
+    "126": "receiver north of the origin: 100 km",
+    "127": "altitude of the receiver: km",
+}
+"""What each row of a receiver's plane holds, and its scale; rows 120-127 are constant over the frames."""
 OUTPUT_UNITS: dict[str, str] = {
     "positions": "(batch, 2) latitude, longitude in degrees, WGS-84",
     "uncertainties": "(batch, 2) standard deviation east, north in metres",
@@ -57,6 +69,7 @@ class ModelFacts:
             "schema": METADATA_SCHEMA,
             **asdict(self),
             "input": INPUT_DESCRIPTION,
+            "rows": ROWS,
             "outputs": {name: OUTPUT_UNITS[name] for name in outputs},
             "code_version": version("heimdall-training"),
         }

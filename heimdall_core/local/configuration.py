@@ -140,7 +140,8 @@ def _refuse_impossible(spec: TrainJobSpec, arguments: argparse.Namespace) -> Non
         detail = f"{getattr(spec.resources, name)}: a run trains on one device"
         remedy = "use 1, and CUDA_VISIBLE_DEVICES to choose which"
         raise _usage(name, "resources", detail, remedy, stated=getattr(arguments, name, None))
-    if spec.model.freeze_backbone and not spec.model.pretrained:
+    has_weights = spec.model.pretrained or arguments.resume_training
+    if spec.model.freeze_backbone and not has_weights:
         detail = "a frozen backbone of random weights learns nothing"
         remedy = "add --pretrained, or leave it out"
         raise _usage("freeze_backbone", "model", detail, remedy, stated=arguments.freeze_backbone)

@@ -26,6 +26,8 @@ _SUFFIXES = (".sigmf", ".sigmf-meta", ".sigmf-data", ".sigmf-collection", ".npy"
 _NAMES = ("receivers.csv", "transmissions.csv", "recordings.csv")
 _INPUT = "s3://input"
 _RECORDINGS = "s3://recordings"
+_OUTPUTS = ("recordings", "cache", "checkpoints", "work", "report")
+"""Folders that a run makes in its output folder."""
 _BLOCKS_KM = (20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
 _ENOUGH_BLOCKS = 10
 
@@ -71,10 +73,13 @@ def find_recordings(data_dir: Path, *, outside: Path) -> list[Path]:
         raise InvalidRequest(
             f"no folder {data_dir}", code="no_data_dir", hint="Give --data-dir a folder of recordings."
         )
+    own = _own_folders(data_dir.resolve(), outside.resolve())
     found = sorted(
         path
         for path in data_dir.rglob("*")
-        if (path.suffix in _SUFFIXES or path.name in _NAMES) and not path.is_relative_to(outside)
+        if (path.suffix in _SUFFIXES or path.name in _NAMES)
+        and path.is_file()
+        and not any(path.resolve().is_relative_to(folder) for folder in own)
     )
     if not found:
         raise InvalidRequest(
@@ -83,6 +88,13 @@ def find_recordings(data_dir: Path, *, outside: Path) -> list[Path]:
             hint=f"Known are files that end in {', '.join(_SUFFIXES)}, and {', '.join(_NAMES)}.",
         )
     return found
+
+
+def _own_folders(data_dir: Path, output_dir: Path) -> list[Path]:
+    """What a run wrote among the recordings: its output folder, or what it makes if that is theirs."""
+    if data_dir == output_dir:
+        return [output_dir / name for name in _OUTPUTS]
+    return [output_dir] if output_dir.is_relative_to(data_dir) else []
 
 
 def dataset_name(data_dir: Path) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from heimdall_core.database.catalogue_tables import DatasetVersion, SessionArchive, SessionImport
 from heimdall_core.database.job_tables import Job
@@ -67,7 +67,7 @@ class Catalogue:
                 [
                     {
                         "session_id": session_id,
-                        "uri": f"s3://raw/{number}.sigmf",
+                        "uri": f"s3://heimdall-raw-iq/{number}.sigmf",
                         "sha256": f"{number:064x}",
                         "num_bytes": 9,
                         "split_group": group,
@@ -91,7 +91,7 @@ class Catalogue:
             "timestamp": started_at,
             "frequency_hz": 145_000_000,
             "snr_db": snr_db,
-            "iq_data_location": f"s3://raw/{number}.sigmf",
+            "iq_data_location": f"s3://heimdall-raw-iq/{number}.sigmf",
             "iq_data_format": "cf32_le",
             "iq_sample_rate": 12_500,
             "recording_session_id": identity("session", number),
@@ -279,6 +279,8 @@ def test_a_session_that_is_clear_enough_keeps_its_weak_recordings(catalogue, ses
         {"iq_num_bytes": None},
         {"iq_sample_rate": None},
         {"iq_data_format": "wav"},
+        {"iq_data_location": "s3://heimdall-models/somebody/elses"},
+        {"iq_data_location": "s3://heimdall-raw-iq/../heimdall-models/x"},
         {"iq_data_format": None},
     ],
 )
@@ -471,7 +473,7 @@ def copy_sessions(session, receivers, *, count):
             (
                 *(str(identity("m", n, r)), str(identity("s", n)), station_ids[r]),
                 *(START + timedelta(minutes=n), 145_000_000, (n * 7 + r * 5) % 60 - 20),
-                *(f"s3://raw/recordings/{n:064x}.sigmf", "cf32_le", 12_500),
+                *(f"s3://heimdall-raw-iq/recordings/{n:064x}.sigmf", "cf32_le", 12_500),
                 *(f"{n:032x}{r:032x}", 512 + 4096 * r, 4096),
             )
             for n in range(count)
@@ -483,3 +485,17 @@ def copy_sessions(session, receivers, *, count):
         with driver.cursor().copy(f"copy {target} from stdin") as copy:
             for row in values:
                 copy.write_row(row)
+
+
+def test_a_source_that_lost_its_place_or_frequency_is_left_out_and_counted(catalogue, session):
+    catalogue.add(0)
+    catalogue.add(1)
+    session.execute(text("alter table heimdall.known_sources alter column frequency_hz drop not null"))
+    session.execute(
+        text(
+            "update heimdall.known_sources set frequency_hz = null where id ="
+            " (select known_source_id from heimdall.recording_sessions order by session_start limit 1)"
+        )
+    )
+    found = preview(session)
+    assert (found.sessions, found.left_out.incomplete_source) == (1, 1)

@@ -110,6 +110,7 @@ def test_a_model_says_what_it_expects(model: Path, tmp_path: Path) -> None:
     assert [line for line in lines if "receiver 2: Torino at 45.044, 7.672, 250 m" in line]
     assert "(batch, receivers, 128, 32) float32" in told
     assert "sample_rate_hz" in told
+    assert "rows 121: power in the channel: dBFS / 50" in told
     assert "output uncertainties: (batch, 2) standard deviation east, north in metres" in told
 
 

@@ -501,3 +501,12 @@ def test_an_event_is_one_line_whatever_it_holds(capsys: pytest.CaptureFixture[st
         "file_refused", file="[a].sigmf", message="is [bold] broken"
     )
     assert capsys.readouterr().out == "  file_refused file=[a].sigmf message=is [bold] broken\n"
+
+
+def test_the_command_to_resume_takes_the_weights_from_the_checkpoint() -> None:
+    from heimdall_core.train import resume_command
+
+    command = "heimdall train --data-dir d --backbone atto --pretrained --freeze-backbone --checkpoint old"
+    assert resume_command(command, Path("new.ckpt")) == (
+        "heimdall train --data-dir d --backbone atto --freeze-backbone --checkpoint new.ckpt --resume-training"
+    )
