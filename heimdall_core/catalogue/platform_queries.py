@@ -14,7 +14,8 @@ from heimdall_core.catalogue.platform_matching import (
     SessionWindow,
     group_rows,
 )
-from heimdall_core.catalogue.session_filters import any_uuid, started_within
+from heimdall_core.catalogue.session_filters import started_within
+from heimdall_core.database.arrays import any_uuids
 from heimdall_core.database.catalogue_tables import SessionArchive
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 
@@ -51,7 +52,7 @@ def select_sessions(
         .order_by(RecordingSession.session_start, RecordingSession.id)
     )
     if ids is not None:
-        return session.execute(statement.where(RecordingSession.id == any_uuid(ids))).all()
+        return session.execute(statement.where(RecordingSession.id == any_uuids(ids))).all()
     return session.execute(started_within(statement, after, before).where(~_IS_ARCHIVED)).all()
 
 
@@ -94,7 +95,7 @@ def described_recordings(session: Session, ids: Sequence[UUID]) -> set[tuple[str
     rows = session.execute(
         select(Measurement.recording_session_id, Station.name)
         .join(Station, Station.id == Measurement.websdr_station_id)
-        .where(Measurement.recording_session_id == any_uuid(ids), Measurement.iq_sha256.is_not(None))
+        .where(Measurement.recording_session_id == any_uuids(ids), Measurement.iq_sha256.is_not(None))
     )
     return {(str(row.recording_session_id), row.name) for row in rows}
 
@@ -106,7 +107,7 @@ def possible_recordings(
     if not ids:
         return
     linked = _undescribed(Measurement.recording_session_id).where(
-        Measurement.recording_session_id == any_uuid(ids)
+        Measurement.recording_session_id == any_uuids(ids)
     )
     fitting = (
         _undescribed(RecordingSession.id)
@@ -116,7 +117,7 @@ def possible_recordings(
         )
         .join(KnownSource, KnownSource.id == RecordingSession.known_source_id)
         .where(
-            RecordingSession.id == any_uuid([UUID(i) for i in windows]),
+            RecordingSession.id == any_uuids([UUID(i) for i in windows]),
             Measurement.recording_session_id.is_(None),
             func.abs(Measurement.frequency_hz - KnownSource.frequency_hz) <= FREQUENCY_TOLERANCE_HZ,
         )

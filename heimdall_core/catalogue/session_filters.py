@@ -1,20 +1,11 @@
 """Conditions on recording sessions that several statements share."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, func, literal
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
+from sqlalchemy import ColumnElement, Select, func
 
 from heimdall_core.database.platform_tables import RecordingSession
-
-
-def any_uuid(ids: Sequence[UUID]) -> ColumnElement[Any]:
-    """One parameter however many ids there are."""
-    return any_(literal(list(ids), ARRAY(UUID_TYPE(as_uuid=True))))
 
 
 def has_approval(status: str) -> ColumnElement[bool]:

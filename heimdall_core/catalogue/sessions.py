@@ -10,7 +10,8 @@ from annotated_types import MaxLen, MinLen
 from sqlalchemy import ColumnElement, CursorResult, Row, Select, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from heimdall_core.catalogue.session_filters import any_uuid, has_approval, started_within
+from heimdall_core.catalogue.session_filters import has_approval, started_within
+from heimdall_core.database.arrays import any_uuids
 from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.job_tables import Job
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
@@ -141,7 +142,7 @@ def approve_sessions(session: Session, request: ApprovalRequest) -> int:
         raise InvalidRequest("name the sessions in one way", problems=(problem,))
     if request.ids is not None:
         _check_exist(session, request.ids)
-        return _judge(session, RecordingSession.id == any_uuid(request.ids), "approved")
+        return _judge(session, RecordingSession.id == any_uuids(request.ids), "approved")
     _check_import(session, request.import_job_id)
     assert request.import_job_id is not None
     brought = RecordingSession.id.in_(_brought_by(request.import_job_id))
@@ -163,7 +164,7 @@ def _judge(session: Session, which: ColumnElement[bool], status: ApprovalStatus)
 
 
 def _check_exist(session: Session, ids: Sequence[UUID]) -> None:
-    known = set(session.scalars(select(RecordingSession.id).where(RecordingSession.id == any_uuid(ids))))
+    known = set(session.scalars(select(RecordingSession.id).where(RecordingSession.id == any_uuids(ids))))
     problems = tuple(
         FieldProblem(pointer=f"/ids/{index}", detail="no such recording session")
         for index, identifier in enumerate(ids)
@@ -212,7 +213,7 @@ def _with_numbers(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> li
     ids = [row[0].id for row in rows]
     counted = session.execute(
         select(Measurement.recording_session_id, func.count())
-        .where(Measurement.recording_session_id == any_uuid(ids), Measurement.iq_sha256.is_not(None))
+        .where(Measurement.recording_session_id == any_uuids(ids), Measurement.iq_sha256.is_not(None))
         .group_by(Measurement.recording_session_id)
     )
     numbers = {row[0]: row[1] for row in counted}

@@ -1,9 +1,7 @@
 """The options that say what a dataset is made of, and the request body that they become."""
 
 import inspect
-import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from heimdall_core.cli.client import Json
-from heimdall_core.domain.errors import InvalidRequest
+from heimdall_core.cli.request_bodies import read_body
 
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _FREQUENCY = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)\s*([kMG]?)(?:Hz)?")
@@ -161,7 +159,7 @@ def definition_of(
         val=(val_group, val_fraction),
         region=(box, circle),
     )
-    body = _read_body(file) if file is not None else {}
+    body = read_body(file) if file is not None else {}
     _put(body, name=name)
     _put_into(
         body,
@@ -233,16 +231,6 @@ def _refuse_contradictions(
     for split, (groups, fraction) in (("test", test), ("val", val)):
         if groups and fraction is not None:
             raise typer.BadParameter(f"--{split}-group names the units: leave --{split}-fraction out")
-
-
-def _read_body(file: Path) -> Json:
-    try:
-        body = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"cannot read {file}: {error}") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"{file} holds no JSON object")
-    return body
 
 
 def _put(body: Json, **values: object) -> None:

@@ -172,7 +172,7 @@ def _show_frequencies(found: Json) -> None:
 
 
 def _show_left_out(found: Json) -> None:
-    lines = [(found["left_out"][reason], text) for reason, text in _REASONS.items()]
+    lines = [(found["left_out"].get(reason, 0), text) for reason, text in _REASONS.items()]
     told = [f"{_number(count, 'session')} {text}" for count, text in lines if count]
     unusable = found["recordings_left_out"]
     if unusable["unverified"]:

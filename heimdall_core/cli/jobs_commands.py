@@ -114,12 +114,18 @@ def watch(job_id: JobArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def logs(
-    job_id: JobArgument, attempt: Annotated[int | None, typer.Option(help="Default: the newest.")] = None
+    job_id: JobArgument,
+    attempt: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Prints what a job wrote."""
     with connect() as client:
-        for text in _log_texts(client, job_id, attempt):
-            console.print(text, markup=False, end="")
+        texts = _log_texts(client, job_id, attempt)
+    if as_json:
+        show_json({"job_id": job_id, "content": "".join(texts)})
+        return
+    for text in texts:
+        console.print(text, markup=False, end="")
 
 
 def _log_texts(client: ApiClient, job_id: str, attempt: int | None) -> list[str]:

@@ -1,7 +1,5 @@
 """``heimdall jobs submit|export|evaluate``: requests for jobs."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +9,7 @@ from heimdall_core.cli.client import Json, connect
 from heimdall_core.cli.completion import dataset_names
 from heimdall_core.cli.following import follow
 from heimdall_core.cli.output import metres, say, show_json, size
+from heimdall_core.cli.request_bodies import read_body
 from heimdall_core.domain.errors import InvalidRequest
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,7 +38,7 @@ def submit(
     if (dataset is None) == (file is None):
         raise InvalidRequest("name either a dataset or --file")
     if file is not None:
-        body = _read_body(file)
+        body = read_body(file)
     else:
         assert dataset is not None
         body = {"kind": "train", "dataset": _version_reference(dataset)}
@@ -110,16 +109,6 @@ def _export_source(text: str) -> Json:
     if text.startswith("ckpt_"):
         return {"checkpoint_id": text}
     return {"model": _version_reference(text)}
-
-
-def _read_body(file: Path) -> Json:
-    try:
-        body = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"cannot read {file}: {error}") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"{file} holds no JSON object")
-    return body
 
 
 def _version_reference(text: str) -> Json:

@@ -217,6 +217,7 @@ def list_(
 def approve_(
     ids: Annotated[list[str] | None, typer.Argument(help="Recording sessions.")] = None,
     import_job: Annotated[str | None, typer.Option(help="All of this import job.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Approves sessions for training."""
     if bool(ids) == bool(import_job):
@@ -224,4 +225,7 @@ def approve_(
     body: dict[str, object] = {"ids": ids} if ids else {"import_job_id": import_job}
     with connect() as client:
         answer = client.post("/v1/recording-sessions:approve", body)
-    say(f"{answer['approved']} sessions approved")
+    if as_json:
+        show_json(answer)
+    else:
+        say(f"{answer['approved']} sessions approved")

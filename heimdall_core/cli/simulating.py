@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from heimdall_core.cli.output import console, say, size
+from heimdall_core.cli.output import console, say, show_json, size
 
 
 def write_sessions(
@@ -45,7 +45,11 @@ def simulate(
     folder: Annotated[Path, typer.Argument(help="Where to write the .sigmf archives.")],
     sessions: Annotated[int, typer.Option(min=1)] = 100,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Writes synthetic recording sessions of the seven Heimdall receivers."""
     paths = write_with_progress(folder, num_sessions=sessions, seed=seed)
+    if as_json:
+        show_json({"folder": str(folder), "files": [path.name for path in paths]})
+        return
     say(f"{len(paths)} sessions, {size(sum(p.stat().st_size for p in paths))}, in {folder}")

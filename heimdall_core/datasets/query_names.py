@@ -6,10 +6,10 @@ from itertools import islice
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from heimdall_core.database.arrays import any_texts, any_uuids
 from heimdall_core.database.job_tables import Job
 from heimdall_core.database.platform_tables import KnownSource, RecordingSession, Station
 from heimdall_core.datasets.definition import SessionQuery
-from heimdall_core.datasets.statements import any_texts, any_uuids
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest
 
 _MAX_PROBLEMS = 100

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, any_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 
+from heimdall_core.database.arrays import any_texts, any_uuids
 from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.datasets.definition import Region, SessionQuery
@@ -97,13 +98,3 @@ def _within(region: Region) -> ColumnElement[bool]:
     return KnownSource.latitude.between(box.min_latitude, box.max_latitude) & (
         or_(of_west, of_east) if crosses else of_west & of_east
     )
-
-
-def any_texts(values: Sequence[str]) -> ColumnElement[Any]:
-    """One parameter however many texts there are."""
-    return any_(literal(list(values), ARRAY(Text)))
-
-
-def any_uuids(values: Sequence[UUID]) -> ColumnElement[Any]:
-    """One parameter however many ids there are."""
-    return any_(literal(list(values), ARRAY(UUID_TYPE(as_uuid=True))))

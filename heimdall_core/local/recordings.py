@@ -12,14 +12,12 @@ from heimdall_core.domain.errors import DataError, InvalidRequest
 from heimdall_core.domain.manifest import Manifest, ManifestReceiver, ManifestRecording
 from heimdall_core.domain.ports import Reporter, StoredObject
 from heimdall_core.local.arguments import DEFAULT_VALIDATION_SPLIT, TEST_SPLIT
-from heimdall_core.recordings.geodesy import distance_m
 from heimdall_core.recordings.refusal import Refusal
 from heimdall_core.recordings.session import ReceiverSite, utc_text
 from heimdall_core.storage import FolderStore
 from heimdall_core.storage.folder import DEFAULT_MEDIA_TYPE
 
 MANIFEST_FILE = "dataset.json"
-MOVED_M = 100.0
 """A receiver that is stated farther off than this by another session is refused."""
 
 _SUFFIXES = (".sigmf", ".sigmf-meta", ".sigmf-data", ".sigmf-collection", ".npy")
@@ -42,7 +40,7 @@ def import_folder(
 
     Raises:
         InvalidRequest: the folder does not exist or holds no recording, or its sessions cannot be split.
-        DataError: no file gives a session, or a receiver stands in two places.
+        DataError: no file gives a session.
         JobStopped: a stop was requested.
     """
     files = find_recordings(data_dir, outside=output_dir)
@@ -198,14 +196,7 @@ def _receivers(sites: Iterable[ReceiverSite]) -> tuple[ManifestReceiver, ...]:
     """The receivers by name, where they were stated first."""
     known: dict[str, ReceiverSite] = {}
     for site in sites:
-        first = known.setdefault(site.name, site)
-        away_m = float(distance_m(first.latitude, first.longitude, site.latitude, site.longitude))
-        if away_m > MOVED_M:
-            raise DataError(
-                f"receiver {site.name} is stated in two places, {away_m:.0f} m apart",
-                code="receiver_moved",
-                hint="Give a receiver that moved a new name.",
-            )
+        known.setdefault(site.name, site)
     return tuple(
         ManifestReceiver(name=s.name, latitude=s.latitude, longitude=s.longitude, altitude_m=s.altitude_m)
         for _, s in sorted(known.items())

@@ -295,3 +295,10 @@ def test_systemd_gives_the_worker_the_time_that_compose_gives_it(root, compose):
     unit = (root / "deploy/systemd/heimdall-worker.service").read_text()
     assert f"TimeoutStopSec={compose['services']['worker']['stop_grace_period'].removesuffix('s')}\n" in unit
     assert "KillMode=mixed\n" in unit
+
+
+def test_every_setting_reaches_the_worker(compose):
+    """What somebody writes into .env must not be ignored on the way."""
+    given = set(compose["services"]["worker"]["environment"])
+    of_the_image = {"HEIMDALL_HOME", "HEIMDALL_CACHE_DIR"}
+    assert set(KNOWN) - given - of_the_image == {"HEIMDALL_BOOTSTRAP_KEY"}
