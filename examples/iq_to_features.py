@@ -106,6 +106,8 @@ def features_of(recordings, about):
 
 def main():
     """Reads the model's metadata and the recordings, writes the features."""
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     model, output, *given = sys.argv[1:]
     properties = ort.InferenceSession(model).get_modelmeta().custom_metadata_map
     about = {key: json.loads(properties[f"heimdall.{key}"]) for key in ("receivers", "origin", "features")}

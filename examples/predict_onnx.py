@@ -11,6 +11,8 @@ import sys
 import numpy as np
 import onnxruntime as ort
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 session = ort.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 properties = session.get_modelmeta().custom_metadata_map.items()
 about = {k.removeprefix("heimdall."): json.loads(v) for k, v in properties if k.startswith("heimdall.")}

@@ -64,6 +64,10 @@ class ApiClient:
         headers = {} if key is None else {"Idempotency-Key": f'"{key}"'}
         return self._json(self._request("POST", path, body=body, headers=headers))
 
+    def patch(self, path: str, body: Mapping[str, object]) -> Json:
+        """Changes something."""
+        return self._json(self._request("PATCH", path, body=body))
+
     def pages(self, path: str, *, limit: int | None = None, **parameters: object) -> Iterator[Json]:
         """Every item of a collection, page by page, or the first ``limit``."""
         cursor: str | None = None

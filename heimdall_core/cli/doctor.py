@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heimdall_core.cli.doctor_findings import Check, Finding, Findings, State, broken, fine, run_checks
+from heimdall_core.cli.doctor_findings import (
+    Check,
+    Finding,
+    Findings,
+    State,
+    broken,
+    doubtful,
+    fine,
+    run_checks,
+)
 from heimdall_core.cli.errors import ExitCode
 from heimdall_core.cli.output import console, errors, say, show_json
 from heimdall_core.cli.stack_commands import HomeOption
@@ -89,7 +98,10 @@ def check_processes(around: "Surroundings") -> Findings:
     ill = [p for p in state.processes if p.state not in {"ready", "running"}]
     if ill:
         return [
-            broken("stack", f"{p.name} is {p.state} ({p.restarts} restarts)", f"look at {p.log}") for p in ill
+            doubtful("stack", f"{p.name} is still starting", "ask again in some seconds")
+            if p.state == "starting" and not p.restarts
+            else broken("stack", f"{p.name} is {p.state} ({p.restarts} restarts)", f"look at {p.log}")
+            for p in ill
         ]
     names = ", ".join(p.name for p in state.processes)
     return [fine("stack", f"{state.phase}: {names}")]
@@ -117,7 +129,6 @@ def _engine_checks(around: "Surroundings") -> list[Check]:
 
 def _api_checks(around: "Surroundings") -> list[Check]:
     from heimdall_core.cli.doctor_api import API_SECONDS, check_api
-    from heimdall_core.cli.doctor_findings import doubtful
 
     url = around.api_url
     if url is not None:

@@ -123,8 +123,12 @@ def _workers(client: ApiClient) -> Findings:
         return [fine("workers", f"{len(awake)} of {len(workers)} seen in the last minute: {told}")]
     when = max((w["last_seen_at"] for w in workers), default=None)
     known = f"the last at {when}" if when else "none has ever been"
+    told = f"none seen in the last minute, {known}: jobs wait"
+    if is_local(client.url):
+        remedy = "`heimdall up` starts one; if it has just been started, ask again in some seconds"
+        return [doubtful("workers", told, remedy) if when is None else broken("workers", told, remedy)]
     remedy = "start one (`celery -A worker.celery_app worker -Q jobs -P threads`) and look at its log"
-    return [broken("workers", f"none seen in the last minute, {known}: jobs wait", remedy)]
+    return [broken("workers", told, remedy)]
 
 
 def _silence_seconds(moment: str, now: datetime) -> float:

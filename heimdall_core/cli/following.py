@@ -18,7 +18,15 @@ PATIENCE_SECONDS = 60.0
 
 #: Events that the bar, or the line after it, tells better.
 UNTOLD = frozenset(
-    {"job.queued", "job.phase", "job.succeeded", "job.failed", "job.cancelled", "files_imported"}
+    {
+        "file_refused",
+        "job.queued",
+        "job.phase",
+        "job.succeeded",
+        "job.failed",
+        "job.cancelled",
+        "files_imported",
+    }
 )
 
 #: What other events say; any that is missing here is shown as it is.

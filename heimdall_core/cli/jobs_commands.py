@@ -1,6 +1,7 @@
 """``heimdall jobs submit|export|evaluate|list|show|watch|logs|cancel|checkpoints``."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from heimdall_core.cli.client import ApiClient, Json, connect, path_of
 from heimdall_core.cli.completion import JobArgument
 from heimdall_core.cli.following import describe, follow, phase_of
 from heimdall_core.cli.jobs_submitting import evaluate, export, submit, tell_result
+from heimdall_core.cli.models_commands import download_checked
 from heimdall_core.cli.output import console, moment, say, show_json, show_rows, size
 from heimdall_core.domain.job import JobKind, JobStatus
 
@@ -54,7 +56,8 @@ def show(job_id: JobArgument, as_json: JsonOption = False) -> None:
     if as_json:
         show_json(job)
         return
-    show_rows(("", ""), _facts(job), empty="")
+    for name, value in _facts(job):
+        console.print(f"{name:<13} {value}", markup=False)
     if job.get("result"):
         tell_result(job)
 
@@ -98,6 +101,30 @@ def checkpoints(job_id: JobArgument, as_json: JsonOption = False) -> None:
         ((c["id"], c["epoch"], c["step"], size(c["bytes"]), moment(c["created_at"])) for c in found),
         empty="no durable checkpoint",
     )
+
+
+@app.command()
+def files(
+    job_id: JobArgument,
+    to: Annotated[Path | None, typer.Option(help="Download them into this folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lists the files that a job hands out: model, report, pictures; with --to downloads them."""
+    with connect() as client:
+        found = client.get(path_of("jobs", job_id, "artifacts"))["data"]
+    if to is not None:
+        for file in found:
+            download_checked(file["download_url"], to / file["name"], sha256=file["sha256"])
+    if as_json:
+        show_json(found)
+        return
+    show_rows(
+        ("name", "kind", "size", "sha256"),
+        ((f["name"], f["kind"], size(f["bytes"]), f["sha256"][:16]) for f in found),
+        empty="no file yet: a job hands them out when it has succeeded",
+    )
+    if to is not None and found:
+        say(f"{len(found)} files in {to}, each as its SHA-256 says")
 
 
 @app.command()

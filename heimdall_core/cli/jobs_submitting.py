@@ -8,7 +8,7 @@ import typer
 from heimdall_core.cli.client import Json, connect
 from heimdall_core.cli.completion import dataset_names
 from heimdall_core.cli.following import follow
-from heimdall_core.cli.output import metres, say, show_json, size
+from heimdall_core.cli.output import member, metres, say, show_json, size
 from heimdall_core.cli.request_bodies import read_body
 from heimdall_core.domain.errors import InvalidRequest
 
@@ -132,9 +132,12 @@ def tell_result(job: Json) -> None:
         others = {name: m.get("median_error_m") for name, m in (result.get("baselines") or {}).items()}
         beside = ", ".join(f"{name} {metres(error)}" for name, error in others.items())
         median, mean = metres(metrics.get("median_error_m")), metres(metrics.get("mean_error_m"))
-        say(f"  median error {median}, mean {mean}")
+        count = member(result, "report", "num_sessions")
+        of = f" of {count} {member(result, 'report', 'split')} sessions" if count else ""
+        say(f"  median error {median}, mean {mean}{of}")
         say(f"  [dim]medians of the baselines: {beside}[/]")
     if onnx := result.get("onnx"):
         say(f"  ONNX {size(onnx['bytes'])}, sha256 {onnx['sha256']}")
+        say(f"  [dim]`heimdall jobs files {job['id']} --to FOLDER` downloads it[/]")
     if model := result.get("model"):
         say(f"  registered as [bold]{model['name']}/{model['version']}[/]")

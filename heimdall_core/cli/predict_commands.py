@@ -1,6 +1,7 @@
 """``heimdall predict``: where a registered model believes a transmitter to be."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,7 @@ METRES_PER_KM = 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """A prediction beside the truth."""
+    """A prediction, beside the truth where that is known."""
 
     session: str
     model: str
@@ -30,31 +31,37 @@ class Located:
     longitude: float
     sigma_east_m: float
     sigma_north_m: float
-    true_latitude: float
-    true_longitude: float
-    error_m: float
+    true_latitude: float | None
+    true_longitude: float | None
+    error_m: float | None
     receivers: int
 
     def line(self) -> str:
         """The prediction for people."""
         sigma_east_km, sigma_north_km = self.sigma_east_m / METRES_PER_KM, self.sigma_north_m / METRES_PER_KM
-        return (
+        found = (
             f"{self.session} heard by {self.receivers} receivers: {self.latitude:.4f}, {self.longitude:.4f} "
-            f"± {sigma_east_km:.2f} km east, {sigma_north_km:.2f} km north; "
-            f"it was at {self.true_latitude:.4f}, {self.true_longitude:.4f}: "
-            f"error {self.error_m / METRES_PER_KM:.2f} km"
+            f"± {sigma_east_km:.2f} km east, {sigma_north_km:.2f} km north"
         )
+        if self.error_m is None:
+            return found
+        truth = f"it was at {self.true_latitude:.4f}, {self.true_longitude:.4f}"
+        return f"{found}; {truth}: error {self.error_m / METRES_PER_KM:.2f} km"
 
 
 def predict(
     model: ModelArgument,
     recording: Annotated[
         str,
-        typer.Argument(help="Id of a recording session, or a .sigmf archive.", autocompletion=session_ids),
+        typer.Argument(
+            help="Id of a recording session; or a .sigmf archive or a folder of SigMF files, "
+            "whose transmitter need not be known.",
+            autocompletion=session_ids,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Locates the transmitter of a recording session with a registered model."""
+    """Locates a transmitter, known or not, with a registered model."""
     cache = default_home() / "cache"
     with connect() as client:
         version = find_version(client, model)
@@ -68,11 +75,11 @@ def predict(
 
 
 def local_archive(recording: str) -> Path | None:
-    """The file that is meant, or None where it is the id of a session."""
+    """The file or folder that is meant, or None where it is the id of a session."""
     path = Path(recording)
-    if not path.is_file() and (path.suffix == ".sigmf" or len(path.parts) > 1):
+    if not path.exists() and (path.suffix == ".sigmf" or len(path.parts) > 1):
         raise InvalidRequest(f"{recording} does not exist")
-    return path if path.is_file() else None
+    return path if path.exists() else None
 
 
 def predict_held_out(client: ApiClient, job: Json, dataset: Json, *, cache: Path) -> None:
@@ -116,15 +123,18 @@ def _fetch(url: str, path: Path, *, sha256: str) -> None:
 
 
 def read_archive(path: Path) -> "list[RecordedSession]":
-    """The sessions of a SigMF archive.
+    """The sessions of a SigMF archive, or of a folder of SigMF files; the transmitter may be unknown.
 
     Raises:
         DataError: it holds something that cannot be read, or no session.
     """
     from heimdall_core.recordings.reading import InputFile, RefusedFile, read_sessions
-    from heimdall_core.recordings.session import RecordedSession
+    from heimdall_core.recordings.session import RecordedSession, Source
 
-    outcomes = list(read_sessions([InputFile(name=path.name, read=path.read_bytes)]))
+    unknown = Source(name="unknown", frequency_hz=0.0, latitude=math.nan, longitude=math.nan)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*.sigmf*") if p.is_file())
+    inputs = [InputFile(name=file.name, read=file.read_bytes) for file in files]
+    outcomes = list(read_sessions(inputs, unknown=unknown))
     refused = next((o for o in outcomes if isinstance(o, RefusedFile)), None)
     if refused:
         raise DataError(f"{refused.name}: {refused.message}", code=refused.code, hint=refused.hint)
@@ -145,6 +155,8 @@ def locate(version: Json, session: "RecordedSession", cache: Path) -> Located:
     predicted = predict_sessions(path, [session])
     latitude, longitude = float(predicted.latitude[0]), float(predicted.longitude[0])
     source = session.source
+    is_known = math.isfinite(source.latitude)
+    error_m = float(distance_m(latitude, longitude, source.latitude, source.longitude)) if is_known else None
     return Located(
         session=session.name,
         model=f"{version['name']}/{version['version']}",
@@ -152,8 +164,8 @@ def locate(version: Json, session: "RecordedSession", cache: Path) -> Located:
         longitude=longitude,
         sigma_east_m=float(predicted.sigma_east_m[0]),
         sigma_north_m=float(predicted.sigma_north_m[0]),
-        true_latitude=source.latitude,
-        true_longitude=source.longitude,
-        error_m=float(distance_m(latitude, longitude, source.latitude, source.longitude)),
+        true_latitude=source.latitude if is_known else None,
+        true_longitude=source.longitude if is_known else None,
+        error_m=error_m,
         receivers=len(session.recordings),
     )

@@ -11,14 +11,14 @@ from uuid import uuid4
 import typer
 from rich.progress import Progress
 
-from heimdall_core.cli.client import ApiClient, Json, connect
+from heimdall_core.cli.client import ApiClient, Json, connect, path_of
 from heimdall_core.cli.following import follow
 from heimdall_core.cli.output import console, errors, member, moment, say, show_json, show_rows
 from heimdall_core.cli.resuming import resume_upload
 from heimdall_core.cli.uploading import LocalFile, find_files, import_files
 from heimdall_core.domain.errors import InvalidRequest
 
-app = typer.Typer(help="Recording sessions: import, list, approve.", no_args_is_help=True)
+app = typer.Typer(help="Recording sessions: import, list, show, approve, reject.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AfterOption = Annotated[
@@ -163,6 +163,7 @@ def tell_report(job: Json) -> None:
         )
     for warning in report.get("warnings") or ():
         _tell(f"note: {warning['message']} ({warning['code']})", warning.get("hint"))
+    say(f"  import job {job['id']}")
 
 
 def _tell(line: str, hint: str | None) -> None:
@@ -186,7 +187,7 @@ def list_(
         sessions = list(
             client.pages(
                 "/v1/recording-sessions",
-                limit=limit,
+                limit=limit + 1,
                 import_job_id=import_job,
                 approval_status=status,
                 source=source,
@@ -194,23 +195,27 @@ def list_(
                 started_before=started_before,
             )
         )
+    sessions, more = sessions[:limit], len(sessions) > limit
     if as_json:
         show_json(sessions)
         return
     show_rows(
-        ("id", "name", "source", "started", "status"),
+        ("id", "name", "source", "started", "receivers", "status"),
         (
             (
                 s["id"],
                 s["name"],
                 member(s, "source", "name"),
                 moment(s["started_at"]),
+                s["num_recordings"],
                 s["approval_status"],
             )
             for s in sessions
         ),
-        empty="no recording session; `heimdall recordings import` brings some",
+        empty="no recording session matches; `heimdall recordings import` brings some",
     )
+    if more:
+        say(f"[dim]the first {limit}; --limit shows more[/]")
 
 
 @app.command("approve")
@@ -229,3 +234,19 @@ def approve_(
         show_json(answer)
     else:
         say(f"{answer['approved']} sessions approved")
+
+
+@app.command()
+def reject(
+    ids: Annotated[list[str], typer.Argument(help="Recording sessions.")], as_json: JsonOption = False
+) -> None:
+    """Keeps sessions out of the datasets that are frozen from now on."""
+    with connect() as client:
+        rejected = [
+            client.patch(path_of("recording-sessions", identifier), {"approval_status": "rejected"})
+            for identifier in ids
+        ]
+    if as_json:
+        show_json(rejected)
+    else:
+        say(f"{len(rejected)} sessions rejected")

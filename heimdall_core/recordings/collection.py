@@ -25,13 +25,19 @@ class _Stream(NamedTuple):
     """Of the metadata file."""
 
 
-def plan_collection(name: str, files: FileSet, claimed: dict[str, str]) -> Plan:
-    """The session of the collection; its files are marked in ``claimed``, path to claimer."""
+def plan_collection(
+    name: str, files: FileSet, claimed: dict[str, str], *, unknown: Source | None = None
+) -> Plan:
+    """The session of the collection; its files are marked in ``claimed``, path to claimer.
+
+    ``unknown`` stands for a source that is not stated; None: it must be.
+    """
     try:
         collection = object_at(parse_object(files[name]()), "collection")
         streams = _streams(collection, PurePosixPath(name).parent, files)
         claimed.update({s.base + ending: name for s in streams for ending in (META, DATA)})
-        source = source_at(collection)
+        is_unknown = unknown is not None and collection.get("heimdall:source") is None
+        source = unknown if unknown is not None and is_unknown else source_at(collection)
         title = _title(collection, name)
         return SessionPlan(
             file=name,

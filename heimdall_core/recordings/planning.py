@@ -17,6 +17,7 @@ from heimdall_core.recordings.files import (
 )
 from heimdall_core.recordings.plan import Plan
 from heimdall_core.recordings.refusal import Refusal
+from heimdall_core.recordings.session import Source
 from heimdall_core.recordings.sheet_planning import plan_sheet
 from heimdall_core.recordings.single import plan_singles
 from heimdall_core.recordings.statement import NO_SOURCE_HINT
@@ -27,23 +28,24 @@ def is_description(name: str) -> bool:
     return name.endswith((META, COLLECTION)) or PurePosixPath(name).name == SHEET
 
 
-def plan_sessions(files: FileSet) -> Iterator[Plan]:
+def plan_sessions(files: FileSet, *, unknown: Source | None = None) -> Iterator[Plan]:
     """The sessions of the files, and every file that belongs to none; reads only descriptions.
 
-    Collections come first, then sheets, then single recordings, then what is left over.
+    Collections come first, then sheets, then single recordings, then what is left over. ``unknown`` stands
+    for the source where SigMF names none; without it such recordings are refused.
     """
     claimed: dict[str, str] = {}
     for name in files:
         if name.endswith(COLLECTION):
             claimed[name] = name
-            yield plan_collection(name, files, claimed)
+            yield plan_collection(name, files, claimed, unknown=unknown)
     for name in files:
         if PurePosixPath(name).name == SHEET:
             claimed[name] = name
             yield from plan_sheet(name, files, claimed)
     metas = [name for name in files if name not in claimed and name.endswith(META)]
     claimed.update({meta: meta for meta in metas})
-    yield from plan_singles(metas, files, no_source=lambda name: _no_source(name, files))
+    yield from plan_singles(metas, files, no_source=lambda name: _no_source(name, files), unknown=unknown)
     for name in files:
         if name not in claimed and (refusal := _stray(name, files)):
             yield refusal.of(name)

@@ -24,32 +24,38 @@ class Reading(NamedTuple):
 
 
 def read_sessions(
-    files: Sequence[InputFile], *, settings: FeatureSettings | None = None
+    files: Sequence[InputFile],
+    *,
+    settings: FeatureSettings | None = None,
+    unknown: Source | None = None,
 ) -> Iterator[Outcome]:
     """The sessions of SigMF archives and of loose files, and every file that had to be refused.
 
     A session keeps its good recordings when another of its recordings is refused. ``settings`` say
-    how long a recording must last and how wide its channel is. Archives come first, in the given order.
+    how long a recording must last and how wide its channel is; ``unknown`` is the source of recordings that
+    state none, which are refused without it. Archives come first, in the given order.
     """
     settings = settings or FeatureSettings()
     loose: dict[str, InputFile] = {}
     for file in files:
         if file.suffix == ARCHIVE:
-            yield from (reading.outcome for reading in read_archive(file, settings))
+            yield from (reading.outcome for reading in read_archive(file, settings, unknown=unknown))
         else:
             loose[file.name] = file
-    readings = _read_files({name: file.read for name, file in loose.items()}, settings)
+    readings = _read_files({name: file.read for name, file in loose.items()}, settings, unknown)
     yield from (reading.outcome for reading in readings)
 
 
-def read_archive(file: InputFile, settings: FeatureSettings) -> Iterator[Reading]:
+def read_archive(
+    file: InputFile, settings: FeatureSettings, *, unknown: Source | None = None
+) -> Iterator[Reading]:
     """The sessions of one archive; what is refused in it is named after it."""
     try:
         members = files_of_archive(file.read())
     except Refusal as refusal:
         yield Reading(refusal.of(file.name))
         return
-    for reading in _read_files(members, settings):
+    for reading in _read_files(members, settings, unknown):
         refused = reading.outcome
         if isinstance(refused, RefusedFile):
             yield Reading(
@@ -83,8 +89,8 @@ def read_planned(
         yield Refusal("empty", "none of its recordings can be used", hint="Each says why.").of(plan.file)
 
 
-def _read_files(files: FileSet, settings: FeatureSettings) -> Iterator[Reading]:
-    for plan in plan_sessions(files):
+def _read_files(files: FileSet, settings: FeatureSettings, unknown: Source | None) -> Iterator[Reading]:
+    for plan in plan_sessions(files, unknown=unknown):
         if isinstance(plan, RefusedFile):
             yield Reading(plan)
             continue

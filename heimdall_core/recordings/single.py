@@ -20,35 +20,42 @@ class _Single(NamedTuple):
 
 
 def plan_singles(
-    metas: Sequence[str], files: FileSet, *, no_source: Callable[[str], Refusal]
+    metas: Sequence[str],
+    files: FileSet,
+    *,
+    no_source: Callable[[str], Refusal],
+    unknown: Source | None = None,
 ) -> Iterator[Plan]:
     """The sessions of these ``.sigmf-meta`` files; each that makes none is refused.
 
     Those of one ``heimdall:session`` are one session, each of the others is one of its own.
-    ``no_source`` says why a file that states no source is left out.
+    ``no_source`` says why a file that states no source is left out; with an ``unknown`` source it is
+    not: all of these that name no session are then one session.
     """
     sessions: dict[tuple[str, str], list[_Single]] = {}
     for meta in metas:
         try:
-            single = _read(meta, files, no_source)
+            single = _read(meta, files, no_source, unknown)
         except Refusal as refusal:
             yield refusal.of(meta)
         else:
-            key = ("path", meta) if single.session is None else ("session", single.session)
+            own = ("unknown", "") if single.source is unknown else ("path", meta)
+            key = own if single.session is None else ("session", single.session)
             sessions.setdefault(key, []).append(single)
     for singles in sessions.values():
         yield from _plan(singles)
 
 
-def _read(meta: str, files: FileSet, no_source: Callable[[str], Refusal]) -> _Single:
+def _read(meta: str, files: FileSet, no_source: Callable[[str], Refusal], unknown: Source | None) -> _Single:
     check_has_data(meta, files)
     statement = parse_statement(files[meta]())
-    if statement.source is None:
+    source = statement.source or unknown
+    if source is None:
         raise no_source(meta)
     return _Single(
         meta=meta,
         session=statement.session,
-        source=statement.source,
+        source=source,
         header=header_of(statement.facts, statement.format, statement.sha512),
     )
 

@@ -118,7 +118,7 @@ def test_scopes_that_the_key_lacks_are_listed(serve):
 def test_without_a_worker_of_the_last_minute_jobs_wait(serve, workers, known):
     found = check_api(serve(service(workers=(200, {"data": workers}))), "hmd_key", "HEIMDALL_URL")
     ((state, message),) = bad(found)
-    assert state is State.FAILED
+    assert state is (State.FAILED if workers else State.WARNING), "one that was never seen may be starting"
     assert known in message
 
 
