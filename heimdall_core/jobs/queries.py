@@ -91,10 +91,11 @@ def job_documents(
 ) -> list[dict[str, Any]]:
     """The wire forms of several jobs; the state of the queue is read once."""
     facts = queue_facts(session, [job for job in jobs if job.status == JobStatus.QUEUED], policy)
-    return [_document(session, job, facts.get(job.id)) for job in jobs]
+    attempts = _attempts_of(session, [job.id for job in jobs])
+    return [_document(job, facts.get(job.id), attempts.get(job.id, [])) for job in jobs]
 
 
-def _document(session: Session, job: Job, queue: QueueFacts | None) -> dict[str, Any]:
+def _document(job: Job, queue: QueueFacts | None, attempts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
@@ -115,7 +116,7 @@ def _document(session: Session, job: Job, queue: QueueFacts | None) -> dict[str,
         "progress": job.progress,
         "metrics": job.metrics,
         "attempt": job.attempt,
-        "attempts": list_attempts(session, job.id),
+        "attempts": attempts,
         "error": job.error,
         "result": job.result,
         "parent_job_id": job.parent_job_id,
@@ -142,20 +143,29 @@ def _links(job: Job) -> dict[str, str]:
 
 def list_attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
     """Every try at the job, oldest first."""
-    rows = session.scalars(select(JobAttempt).where(JobAttempt.job_id == job_id).order_by(JobAttempt.number))
-    return [
-        {
-            "number": row.number,
-            "worker": row.worker,
-            "trainer_pid": row.trainer_pid,
-            "started_at": _time(row.started_at),
-            "ended_at": _time(row.ended_at),
-            "outcome": row.outcome,
-            "exit_code": row.exit_code,
-            "error": row.error,
-        }
-        for row in rows
-    ]
+    return _attempts_of(session, [job_id]).get(job_id, [])
+
+
+def _attempts_of(session: Session, job_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Every try at each of the jobs, oldest first; one statement for a whole page."""
+    wanted = JobAttempt.job_id.in_(job_ids)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in session.scalars(select(JobAttempt).where(wanted).order_by(JobAttempt.number)):
+        found.setdefault(row.job_id, []).append(_attempt_document(row))
+    return found
+
+
+def _attempt_document(row: JobAttempt) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "worker": row.worker,
+        "trainer_pid": row.trainer_pid,
+        "started_at": _time(row.started_at),
+        "ended_at": _time(row.ended_at),
+        "outcome": row.outcome,
+        "exit_code": row.exit_code,
+        "error": row.error,
+    }
 
 
 def list_events(session: Session, job_id: str, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
