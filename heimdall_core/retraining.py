@@ -61,7 +61,9 @@ class Retraining:
     outcome: RetrainOutcome
 
 
-def retrain_model(session: Session, call: RetrainCall, *, store: ObjectStore, bucket: str) -> Retraining:
+def retrain_model(
+    session: Session, call: RetrainCall, *, store: ObjectStore, bucket: str, raw_bucket: str
+) -> Retraining:
     """Finds or queues the job that trains the model again; commit, then hint.
 
     Args:
@@ -69,6 +71,7 @@ def retrain_model(session: Session, call: RetrainCall, *, store: ObjectStore, bu
         call: what is asked for.
         store: takes the manifest of the dataset's next version.
         bucket: where manifests lie.
+        raw_bucket: where recordings lie.
 
     Raises:
         NotFound: no model has the name.
@@ -83,7 +86,7 @@ def retrain_model(session: Session, call: RetrainCall, *, store: ObjectStore, bu
     if waiting := _find_waiting(session, model.name):
         _remember(session, call, waiting, "retrain.joined")
         return Retraining(job=waiting, outcome=RetrainOutcome.JOINED)
-    job = _queue(session, model, call, store=store, bucket=bucket)
+    job = _queue(session, model, call, store=store, bucket=bucket, raw_bucket=raw_bucket)
     _remember(session, call, job, "retrain.requested")
     return Retraining(job=job, outcome=RetrainOutcome.QUEUED)
 
@@ -113,10 +116,14 @@ def _remember(session: Session, call: RetrainCall, job: Job, event: str) -> None
     session.flush()
 
 
-def _queue(session: Session, model: Model, call: RetrainCall, *, store: ObjectStore, bucket: str) -> Job:
+def _queue(
+    session: Session, model: Model, call: RetrainCall, *, store: ObjectStore, bucket: str, raw_bucket: str
+) -> Job:
     champion = _require_champion(session, model)
     origin = session.get_one(Job, champion.job_id)
-    dataset = _freeze(session, champion, store=store, bucket=bucket, created_by=call.caller)
+    dataset = _freeze(
+        session, champion, store=store, bucket=bucket, raw_bucket=raw_bucket, created_by=call.caller
+    )
     if dataset.digest == champion.dataset_digest and not call.force:
         raise Conflict(
             f"version {champion.version} of model {model.name!r} was trained on all that is approved now",
@@ -157,14 +164,22 @@ def _train_spec(origin: Job) -> TrainJobSpec:
 
 
 def _freeze(
-    session: Session, champion: ModelVersion, *, store: ObjectStore, bucket: str, created_by: str
+    session: Session,
+    champion: ModelVersion,
+    *,
+    store: ObjectStore,
+    bucket: str,
+    raw_bucket: str,
+    created_by: str,
 ) -> DatasetVersion:
     """The dataset of the champion, frozen anew with its own query and split."""
     row = find_dataset_version(session, champion.dataset_name, champion.dataset_version)
     stored = {"name": row.name, "query": row.query, "split": row.split}
     definition = _DEFINITION.validate_python(stored)
     try:
-        frozen = freeze_dataset(session, definition, store=store, bucket=bucket, created_by=created_by)
+        frozen = freeze_dataset(
+            session, definition, store=store, bucket=bucket, raw_bucket=raw_bucket, created_by=created_by
+        )
     except InvalidRequest as refusal:
         # What is approved has changed; the caller's request is not at fault.
         raise Conflict(

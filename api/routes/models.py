@@ -109,8 +109,10 @@ def retrain(
 
 
 def _retrained(session: Session, call: RetrainCall, services: Services, policy: QueuePolicy) -> Answer:
-    bucket = services.settings.storage.models_bucket
-    found = retrain_model(session, call, store=services.store, bucket=bucket)
+    buckets = services.settings.storage
+    found = retrain_model(
+        session, call, store=services.store, bucket=buckets.models_bucket, raw_bucket=buckets.raw_bucket
+    )
     answer = accepted(session, found.job, policy)
     is_new = found.outcome is RetrainOutcome.QUEUED
     headers = {**answer.headers, OUTCOME_HEADER: found.outcome.value}

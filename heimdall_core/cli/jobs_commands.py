@@ -147,21 +147,21 @@ def logs(
 ) -> None:
     """Prints what a job wrote."""
     with connect() as client:
-        texts = _log_texts(client, job_id, attempt)
+        log = _whole_log(client, job_id, attempt)
     if as_json:
-        show_json({"job_id": job_id, "content": "".join(texts)})
-        return
-    for text in texts:
-        console.print(text, markup=False, end="")
+        show_json({"job_id": job_id, **log})
+    else:
+        console.print(log["content"], markup=False, end="")
 
 
-def _log_texts(client: ApiClient, job_id: str, attempt: int | None) -> list[str]:
-    texts: list[str] = []
-    after = 0
-    while (page := client.get(path_of("jobs", job_id, "logs"), attempt=attempt, after=after))["content"]:
+def _whole_log(client: ApiClient, job_id: str, attempt: int | None) -> Json:
+    """What one attempt wrote, and its number."""
+    page = client.get(path_of("jobs", job_id, "logs"), attempt=attempt)
+    number, texts = page["attempt"], [page["content"]]
+    while page["content"]:
+        page = client.get(path_of("jobs", job_id, "logs"), attempt=number, after=page["next_after"])
         texts.append(page["content"])
-        after = page["next_after"]
-    return texts
+    return {"attempt": number, "content": "".join(texts)}
 
 
 @app.command()

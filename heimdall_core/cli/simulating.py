@@ -32,9 +32,9 @@ def write_sessions(
     return paths
 
 
-def write_with_progress(folder: Path, *, num_sessions: int, seed: int) -> list[Path]:
-    """The same, with a progress bar."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+def write_with_progress(folder: Path, *, num_sessions: int, seed: int, quiet: bool = False) -> list[Path]:
+    """The same, with a progress bar unless ``quiet``."""
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("simulating", total=num_sessions)
         return write_sessions(
             folder, num_sessions=num_sessions, seed=seed, on_session=lambda: progress.advance(task)
@@ -48,8 +48,9 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Writes synthetic recording sessions of the seven Heimdall receivers."""
-    paths = write_with_progress(folder, num_sessions=sessions, seed=seed)
+    paths = write_with_progress(folder, num_sessions=sessions, seed=seed, quiet=as_json)
+    num_bytes = sum(path.stat().st_size for path in paths)
     if as_json:
-        show_json({"folder": str(folder), "files": [path.name for path in paths]})
-        return
-    say(f"{len(paths)} sessions, {size(sum(p.stat().st_size for p in paths))}, in {folder}")
+        show_json({"folder": str(folder), "bytes": num_bytes, "files": [path.name for path in paths]})
+    else:
+        say(f"{len(paths)} sessions, {size(num_bytes)}, in {folder}")

@@ -26,6 +26,8 @@ Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="rememb
 START_SECONDS = 300.0
 STOP_SECONDS = 150.0
 NOT_RUNNING = 1
+STDERR = 2
+"""Its file descriptor."""
 
 
 def home_of(option: Path | None) -> Home:
@@ -227,13 +229,20 @@ def _summary(place: Home, state: StackState) -> dict[str, object]:
     }
 
 
-def migrate() -> None:
+def migrate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Brings the database that HEIMDALL_DATABASE__URL names to the newest schema."""
     from heimdall_core.cli.settings_problems import read_settings
 
     read_settings()  # here its mistakes are told in words
-    done = subprocess.run([sys.executable, "-m", "heimdall_core.migrate"], check=False)
+    told = STDERR if as_json else None
+    done = subprocess.run([sys.executable, "-m", "heimdall_core.migrate"], stdout=told, check=False)
     if done.returncode:
         raise ProcessFailed(
             "the migration failed", hint="it reads HEIMDALL_* settings; `heimdall up` migrates by itself"
         )
+    if as_json:
+        from alembic.script import ScriptDirectory
+
+        from heimdall_core.database.migrate import alembic_config
+
+        show_json({"revision": ScriptDirectory.from_config(alembic_config()).get_current_head()})

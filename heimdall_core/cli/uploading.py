@@ -12,28 +12,17 @@ import httpx
 from heimdall_core.cli.client import ApiClient, Json, is_local, path_of
 from heimdall_core.cli.errors import RequestRefused, ServerUnreachable
 from heimdall_core.domain.errors import InvalidRequest
-from heimdall_core.recordings.files import (
-    ARCHIVE,
-    COLLECTION,
-    COMPRESSED,
-    DATA,
-    META,
-    NPY,
-    RECEIVERS_FILE,
-    SHEET,
-    TRANSMISSIONS_FILE,
-)
+from heimdall_core.recordings.files import COMPRESSED, IMPORTED_NAMES, IMPORTED_SUFFIXES
 
 NUM_CONNECTIONS = 8
 NUM_TRIES = 3
 PAUSE_SECONDS = 0.5
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 
-#: What an import understands, by the end of the name.
-SUFFIXES = (ARCHIVE, META, DATA, COLLECTION, NPY)
-#: What it understands by the whole name.
-NAMES = (SHEET, RECEIVERS_FILE, TRANSMISSIONS_FILE)
-_KNOWN = f"an import takes files that end in {', '.join(SUFFIXES)}, and those named {', '.join(NAMES)}"
+_KNOWN = (
+    f"an import takes files that end in {', '.join(IMPORTED_SUFFIXES)}, "
+    f"and those named {', '.join(IMPORTED_NAMES)}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +70,7 @@ def find_files(
 
 
 def _is_understood(path: Path) -> bool:
-    return path.suffix in SUFFIXES or path.name in NAMES
+    return path.suffix in IMPORTED_SUFFIXES or path.name in IMPORTED_NAMES
 
 
 def _check_understood(path: Path) -> None:

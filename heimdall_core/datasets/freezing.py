@@ -13,10 +13,10 @@ from heimdall_core.datasets.assembling import Selection, build_manifest
 from heimdall_core.datasets.definition import DatasetDefinition, SessionQuery
 from heimdall_core.datasets.duplicates import check_no_leak
 from heimdall_core.datasets.query_bounds import check_approved_only, check_bounds
-from heimdall_core.datasets.selection import RAW_BUCKET, select_sessions
+from heimdall_core.datasets.selection import select_sessions
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest
 from heimdall_core.domain.manifest import Manifest
-from heimdall_core.domain.ports import ObjectStore
+from heimdall_core.domain.ports import ObjectStore, StoredObject
 from heimdall_core.storage import join_uri
 
 _QUERY: TypeAdapter[SessionQuery] = TypeAdapter(SessionQuery)
@@ -36,8 +36,8 @@ def freeze_dataset(
     *,
     store: ObjectStore,
     bucket: str,
+    raw_bucket: str,
     created_by: str,
-    raw_bucket: str = RAW_BUCKET,
 ) -> FrozenDataset:
     """Makes the next version of the dataset; content that a version has already gives that version.
 
@@ -58,7 +58,17 @@ def freeze_dataset(
         return FrozenDataset(version=former, created=False)
     uri = join_uri(f"s3://{bucket}/datasets", definition.name, f"{digest}.json")
     stored = store.put_bytes(uri, manifest.to_json(), media_type="application/json")
-    version = DatasetVersion(
+    version = _version(manifest, definition, digest=digest, stored=stored, created_by=created_by)
+    session.add(version)
+    session.flush()
+    session.refresh(version)
+    return FrozenDataset(version=version, created=True)
+
+
+def _version(
+    manifest: Manifest, definition: DatasetDefinition, *, digest: str, stored: StoredObject, created_by: str
+) -> DatasetVersion:
+    return DatasetVersion(
         name=manifest.name,
         version=manifest.version,
         digest=digest,
@@ -70,10 +80,6 @@ def freeze_dataset(
         split=asdict(definition.split),
         created_by=created_by,
     )
-    session.add(version)
-    session.flush()
-    session.refresh(version)
-    return FrozenDataset(version=version, created=True)
 
 
 def check_selection(selection: Selection, query: SessionQuery) -> None:

@@ -12,7 +12,7 @@ from heimdall_core.datasets.definition import DatasetDefinition
 from heimdall_core.datasets.duplicates import MAX_IDS_SHOWN, check_no_leak, find_shared
 from heimdall_core.datasets.freezing import check_selection, find_digest, next_version
 from heimdall_core.datasets.query_bounds import check_approved_only, check_bounds
-from heimdall_core.datasets.selection import RAW_BUCKET, select_sessions
+from heimdall_core.datasets.selection import select_sessions
 from heimdall_core.datasets.splitting import split_units
 from heimdall_core.datasets.summary import SelectionSummary, SplitSize, split_sizes, summarize
 from heimdall_core.domain.errors import InvalidRequest
@@ -100,9 +100,7 @@ class DatasetPreview(SelectionSummary):
     """Version that has this content already: freezing would give it again."""
 
 
-def preview_dataset(
-    session: Session, definition: DatasetDefinition, *, raw_bucket: str = RAW_BUCKET
-) -> DatasetPreview:
+def preview_dataset(session: Session, definition: DatasetDefinition, *, raw_bucket: str) -> DatasetPreview:
     """What freezing would make of the definition now.
 
     Raises:

@@ -33,22 +33,23 @@ class _Heard:
     snr_db: float | None
 
 
-RAW_BUCKET = "heimdall-raw-iq"
-"""Where the bare keys of a platform's catalogue lie, unless the settings say otherwise."""
-
-
-def select_sessions(session: Session, query: SessionQuery, *, raw_bucket: str = RAW_BUCKET) -> Selection:
+def select_sessions(session: Session, query: SessionQuery, *, raw_bucket: str) -> Selection:
     """Everything that the query finds.
+
+    Args:
+        session: the transaction.
+        query: what to look for.
+        raw_bucket: where recordings lie, and the bare keys of a platform's catalogue; none elsewhere count.
 
     Raises:
         InvalidRequest: the query names a receiver, source, session or import that does not exist.
     """
     check_names(session, query)
-    rows = session.execute(matching_sessions(query)).all()
-    located = [row for row in rows if None not in (row.latitude, row.longitude, row.frequency_hz)]
-    asked, left_out = _with_status(_in_region(located, query), query)
-    if len(located) < len(rows):
-        left_out["incomplete_source"] = len(rows) - len(located)
+    found = _in_region(session.execute(matching_sessions(query)).all(), query)
+    of_status, left_out = _with_status(found, query)
+    asked = [row for row in of_status if None not in (row.latitude, row.longitude, row.frequency_hz)]
+    if len(asked) < len(of_status):
+        left_out["incomplete_source"] = len(of_status) - len(asked)
     stations = {row.id: row for row in session.scalars(select(Station))}
     recordings = _Recordings(stations, raw_bucket)
     recordings.add_all(session.execute(recordings_of([row.id for row in asked], query)))

@@ -12,20 +12,18 @@ from heimdall_core.domain.errors import DataError, InvalidRequest
 from heimdall_core.domain.manifest import Manifest, ManifestReceiver, ManifestRecording
 from heimdall_core.domain.ports import Reporter, StoredObject
 from heimdall_core.local.arguments import DEFAULT_VALIDATION_SPLIT, TEST_SPLIT
+from heimdall_core.recordings.files import IMPORTED_NAMES, IMPORTED_SUFFIXES
 from heimdall_core.recordings.refusal import Refusal
 from heimdall_core.recordings.session import ReceiverSite, utc_text
 from heimdall_core.storage import FolderStore
 from heimdall_core.storage.folder import DEFAULT_MEDIA_TYPE
 
 MANIFEST_FILE = "dataset.json"
-"""A receiver that is stated farther off than this by another session is refused."""
 
-_SUFFIXES = (".sigmf", ".sigmf-meta", ".sigmf-data", ".sigmf-collection", ".npy")
-_NAMES = ("receivers.csv", "transmissions.csv", "recordings.csv")
 _INPUT = "s3://input"
 _RECORDINGS = "s3://recordings"
-_OUTPUTS = ("recordings", "cache", "checkpoints", "work", "report")
-"""Folders that a run makes in its output folder."""
+_OUTPUTS = ("recordings", "cache")
+"""Folders of a run's output in which there are files that look like recordings."""
 _BLOCKS_KM = (20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
 _ENOUGH_BLOCKS = 10
 
@@ -75,7 +73,7 @@ def find_recordings(data_dir: Path, *, outside: Path) -> list[Path]:
     found = sorted(
         path
         for path in data_dir.rglob("*")
-        if (path.suffix in _SUFFIXES or path.name in _NAMES)
+        if (path.suffix in IMPORTED_SUFFIXES or path.name in IMPORTED_NAMES)
         and path.is_file()
         and not any(path.resolve().is_relative_to(folder) for folder in own)
     )
@@ -83,7 +81,8 @@ def find_recordings(data_dir: Path, *, outside: Path) -> list[Path]:
         raise InvalidRequest(
             f"{data_dir} holds no recording",
             code="no_recordings",
-            hint=f"Known are files that end in {', '.join(_SUFFIXES)}, and {', '.join(_NAMES)}.",
+            hint=f"Known are files that end in {', '.join(IMPORTED_SUFFIXES)}, "
+            f"and {', '.join(IMPORTED_NAMES)}.",
         )
     return found
 

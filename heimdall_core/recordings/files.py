@@ -19,6 +19,11 @@ SHEET = "recordings.csv"
 RECEIVERS_FILE, TRANSMISSIONS_FILE = "receivers.csv", "transmissions.csv"
 """The file names of a power table."""
 
+IMPORTED_SUFFIXES = (ARCHIVE, META, DATA, COLLECTION, NPY)
+"""What an import understands by the end of the name."""
+IMPORTED_NAMES = (SHEET, RECEIVERS_FILE, TRANSMISSIONS_FILE)
+"""What it understands by the whole name."""
+
 MAX_ARCHIVE_BYTES = 2 * 2**30
 MAX_ARCHIVE_MEMBERS = 10_000
 

@@ -97,6 +97,7 @@ class Workload:
                 definition,
                 store=self.store,
                 bucket=self.settings.storage.models_bucket,
+                raw_bucket=self.settings.storage.raw_bucket,
                 created_by="chaos",
             )
 

@@ -110,6 +110,7 @@ def freeze(session, store, **parts):
         DatasetDefinition(name="northwest", **parts),
         store=store,
         bucket="heimdall-models",
+        raw_bucket="heimdall-raw-iq",
         created_by="ann",
     )
 
@@ -172,7 +173,7 @@ def test_a_receiver_that_moved_is_reported_and_keeps_its_place(session, shift_de
 
 def test_only_approved_sessions_are_selected_in_order_of_time(catalogued):
     publish_import(catalogued, report_of(5, first=20), job_id=JOB_ID, auto_approve=False)
-    selection = select_sessions(catalogued, SessionQuery())
+    selection = select_sessions(catalogued, SessionQuery(), raw_bucket="heimdall-raw-iq")
     starts = [chosen.started_at for chosen in selection.sessions]
     assert len(starts) == 20
     assert starts == sorted(starts)

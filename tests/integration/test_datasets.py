@@ -29,6 +29,7 @@ from heimdall_core.domain.manifest import Manifest
 START = datetime(2025, 5, 1, tzinfo=UTC)
 NAMESPACE = UUID(int=7)
 RECEIVERS = ("aosta", "genoa", "turin")
+RAW_BUCKET = "raw"
 BY_SOURCE = SplitSpec(strategy="source")
 
 
@@ -67,7 +68,7 @@ class Catalogue:
                 [
                     {
                         "session_id": session_id,
-                        "uri": f"s3://heimdall-raw-iq/{number}.sigmf",
+                        "uri": f"s3://{RAW_BUCKET}/{number}.sigmf",
                         "sha256": f"{number:064x}",
                         "num_bytes": 9,
                         "split_group": group,
@@ -91,7 +92,7 @@ class Catalogue:
             "timestamp": started_at,
             "frequency_hz": 145_000_000,
             "snr_db": snr_db,
-            "iq_data_location": f"s3://heimdall-raw-iq/{number}.sigmf",
+            "iq_data_location": f"s3://{RAW_BUCKET}/{number}.sigmf",
             "iq_data_format": "cf32_le",
             "iq_sample_rate": 12_500,
             "recording_session_id": identity("session", number),
@@ -113,7 +114,7 @@ def catalogue(session):
 
 def numbers_of(session, **query):
     """Numbers of the selected sessions, by their sources' names."""
-    selection = select_sessions(session, SessionQuery(**query))
+    selection = select_sessions(session, SessionQuery(**query), raw_bucket=RAW_BUCKET)
     return [int(one.source.removeprefix("beacon-")) for one in selection.sessions]
 
 
@@ -123,12 +124,14 @@ def freeze(session, store, query=None, split=BY_SOURCE, name="northwest"):
         DatasetDefinition(name=name, query=query or SessionQuery(), split=split),
         store=store,
         bucket="heimdall-models",
+        raw_bucket=RAW_BUCKET,
         created_by="ann",
     )
 
 
 def preview(session, query=None, split=BY_SOURCE, name="northwest"):
-    return preview_dataset(session, DatasetDefinition(name=name, query=query or SessionQuery(), split=split))
+    definition = DatasetDefinition(name=name, query=query or SessionQuery(), split=split)
+    return preview_dataset(session, definition, raw_bucket=RAW_BUCKET)
 
 
 def codes(found):
@@ -242,7 +245,7 @@ def test_sources_sessions_and_imports_restrict(catalogue, session):
 def test_selected_receivers_alone_become_the_inputs(catalogue, session):
     catalogue.add(0)
     catalogue.add(1, receivers=("genoa",))
-    selection = select_sessions(session, SessionQuery(receivers=("turin", "aosta")))
+    selection = select_sessions(session, SessionQuery(receivers=("turin", "aosta")), raw_bucket=RAW_BUCKET)
     assert [receiver.name for receiver in selection.receivers] == ["aosta", "turin"]
     assert [[r.receiver for r in one.recordings] for one in selection.sessions] == [["aosta", "turin"]]
     assert selection.left_out == {"no_recordings": 1}
@@ -264,7 +267,7 @@ def test_a_session_that_is_clear_enough_keeps_its_weak_recordings(catalogue, ses
     catalogue.add(2, snr_db={"aosta": 30.0, "genoa": float("inf"), "turin": float("nan")})
     catalogue.add(3, snr_db=40.0, receivers=("turin",))
     query = SessionQuery(min_receivers=2, min_snr_db=10.0)
-    selection = select_sessions(session, query)
+    selection = select_sessions(session, query, raw_bucket=RAW_BUCKET)
     assert [len(one.recordings) for one in selection.sessions] == [3]
     assert selection.left_out == {"below_min_snr": 2, "too_few_receivers": 1}
     assert numbers_of(session, min_receivers=2) == [0, 1, 2]
@@ -280,7 +283,7 @@ def test_a_session_that_is_clear_enough_keeps_its_weak_recordings(catalogue, ses
         {"iq_sample_rate": None},
         {"iq_data_format": "wav"},
         {"iq_data_location": "s3://heimdall-models/somebody/elses"},
-        {"iq_data_location": "s3://heimdall-raw-iq/../heimdall-models/x"},
+        {"iq_data_location": f"s3://{RAW_BUCKET}/../heimdall-models/x"},
         {"iq_data_format": None},
     ],
 )
@@ -296,7 +299,7 @@ def test_a_recording_that_cannot_be_checked_is_left_out_and_counted(catalogue, s
 
 def test_a_recording_of_the_platform_needs_no_archive_and_is_a_byte_range_of_complex64(catalogue, session):
     catalogue.add(0, archive=False, recording={"iq_data_format": "npy", "iq_byte_offset": 128})
-    (chosen,) = select_sessions(session, SessionQuery()).sessions
+    (chosen,) = select_sessions(session, SessionQuery(), raw_bucket=RAW_BUCKET).sessions
     assert chosen.group is None
     assert {(r.format, r.offset) for r in chosen.recordings} == {("cf32_le", 128)}
 
@@ -305,7 +308,7 @@ def test_of_a_receiver_that_recorded_twice_the_earliest_is_taken(catalogue, sess
     catalogue.add(0)
     catalogue.add_recording(0, "genoa", minutes=-5, iq_byte_offset=1)
     catalogue.add_recording(0, "genoa", minutes=5, iq_byte_offset=2)
-    (chosen,) = select_sessions(session, SessionQuery()).sessions
+    (chosen,) = select_sessions(session, SessionQuery(), raw_bucket=RAW_BUCKET).sessions
     assert [recording.offset for recording in chosen.recordings] == [512, 1, 512]
     assert preview(session).recordings_left_out.repeated == 2
 
@@ -473,7 +476,7 @@ def copy_sessions(session, receivers, *, count):
             (
                 *(str(identity("m", n, r)), str(identity("s", n)), station_ids[r]),
                 *(START + timedelta(minutes=n), 145_000_000, (n * 7 + r * 5) % 60 - 20),
-                *(f"s3://heimdall-raw-iq/recordings/{n:064x}.sigmf", "cf32_le", 12_500),
+                *(f"s3://{RAW_BUCKET}/recordings/{n:064x}.sigmf", "cf32_le", 12_500),
                 *(f"{n:032x}{r:032x}", 512 + 4096 * r, 4096),
             )
             for n in range(count)
@@ -499,3 +502,18 @@ def test_a_source_that_lost_its_place_or_frequency_is_left_out_and_counted(catal
     )
     found = preview(session)
     assert (found.sessions, found.left_out.incomplete_source) == (1, 1)
+
+
+def test_each_session_is_left_out_for_one_reason_and_only_if_the_rest_of_the_query_finds_it(
+    catalogue, session
+):
+    catalogue.add(0, approval_status="rejected")
+    catalogue.add(1, latitude=44.48, longitude=7.6)
+    catalogue.add(2)
+    session.execute(text("alter table heimdall.known_sources alter column frequency_hz drop not null"))
+    session.execute(text("update heimdall.known_sources set frequency_hz = null where name <> 'beacon-2'"))
+    left_out = preview(session).left_out
+    assert (left_out.rejected, left_out.incomplete_source) == (1, 1)
+    circle = Circle(latitude=44.1, longitude=7.0, radius_km=50)
+    left_out = preview(session, SessionQuery(region=Region(circle=circle))).left_out
+    assert (left_out.rejected, left_out.incomplete_source) == (1, 0)

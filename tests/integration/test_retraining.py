@@ -39,6 +39,8 @@ from heimdall_core.storage import S3Store
 
 WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)
 BUCKET = "heimdall-models"
+RAW_BUCKET = "raw-of-the-platform"
+"""Not the one that settings have by default: whoever forgets to pass it on finds nothing."""
 START = datetime(2025, 5, 1, tzinfo=UTC)
 CALL = RetrainCall(model="localization", reason="drift", dedupe_key="monday", caller="service")
 TRAINING = TrainJobSpec(
@@ -82,7 +84,7 @@ def add_sessions(database: Database, numbers: range, *, approval_status: str = "
             )
             session.add(recorded)
             session.flush()
-            uri = f"s3://heimdall-raw-iq/recordings/{number}.sigmf"
+            uri = f"s3://{RAW_BUCKET}/recordings/{number}.sigmf"
             session.add(
                 SessionArchive(session_id=recorded.id, uri=uri, sha256=f"{number:064x}", num_bytes=4096)
             )
@@ -113,7 +115,9 @@ def champion(database: Database, store: S3Store) -> str:
         name="northwest", query=SessionQuery(), split=SplitSpec(strategy="source", seed=5)
     )
     with database.transaction() as session:
-        freeze_dataset(session, definition, store=store, bucket=BUCKET, created_by="ann")
+        freeze_dataset(
+            session, definition, store=store, bucket=BUCKET, raw_bucket=RAW_BUCKET, created_by="ann"
+        )
         job = submit_job(session, TRAINING, owner="ann")
         publish(session, job)
         job_id = job.id
@@ -143,7 +147,9 @@ def retrain(database: Database, store: S3Store) -> Retrain:
 
     def call(**changes: object) -> tuple[Job, RetrainOutcome]:
         with database.transaction() as session:
-            found = retrain_model(session, replace(CALL, **changes), store=store, bucket=BUCKET)  # type: ignore[arg-type]
+            found = retrain_model(
+                session, replace(CALL, **changes), store=store, bucket=BUCKET, raw_bucket=RAW_BUCKET
+            )  # type: ignore[arg-type]
         return found.job, found.outcome
 
     return call
@@ -215,7 +221,7 @@ def test_a_store_that_refuses_leaves_neither_job_nor_key(
 ) -> None:
     refusing = StoreThatRefuses(settings.storage)
     with pytest.raises(StorageUnavailable), database.transaction() as session:
-        retrain_model(session, CALL, store=refusing, bucket=BUCKET)
+        retrain_model(session, CALL, store=refusing, bucket=BUCKET, raw_bucket=RAW_BUCKET)
     assert count(database, Job) == 1
     assert retrain()[1] is RetrainOutcome.QUEUED
 

@@ -170,3 +170,26 @@ def test_the_shell_example_is_sound() -> None:
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
     asked = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
     assert (asked.returncode, "usage: submit_and_download.sh DATASET" in asked.stderr) == (1, True)
+
+
+def test_no_command_line_of_the_shell_example_shows_the_key(tmp_path: Path) -> None:
+    """A curl that notes its arguments and the header file that they name, and has no answer."""
+    curl = tmp_path / "curl"
+    curl.write_text(
+        '#!/bin/sh\necho "$@" >>"$NOTES/arguments"\n'
+        'for word; do case $word in @*authorization) cat "${word#@}" >"$NOTES/header";; esac; done\nexit 7\n'
+    )
+    curl.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "NOTES": str(tmp_path),
+        "HEIMDALL_URL": "http://127.0.0.1:1",
+        "HEIMDALL_API_KEY": "hmd_secret",
+    }
+    script = ["bash", str(EXAMPLES / "submit_and_download.sh"), "demo"]
+    ran = subprocess.run(script, env=environment, cwd=tmp_path, capture_output=True, check=False)
+    assert ran.returncode != 0
+    assert "/v1/jobs" in (tmp_path / "arguments").read_text()
+    assert "hmd_secret" not in (tmp_path / "arguments").read_text()
+    assert (tmp_path / "header").read_text() == "Authorization: Bearer hmd_secret\n"

@@ -510,3 +510,9 @@ def test_the_command_to_resume_takes_the_weights_from_the_checkpoint() -> None:
     assert resume_command(command, Path("new.ckpt")) == (
         "heimdall train --data-dir d --backbone atto --freeze-backbone --checkpoint new.ckpt --resume-training"
     )
+
+
+def test_a_frozen_backbone_may_take_its_weights_from_the_checkpoint() -> None:
+    resume = ["--freeze-backbone", "--checkpoint", "c", "--resume-training"]
+    model = _spec([*DATA, *resume]).model
+    assert (model.freeze_backbone, model.pretrained) == (True, False)

@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
-from heimdall_core.cli import main
+from heimdall_core.cli import jobs_commands, main, recordings_commands
+from heimdall_core.cli.client import ApiClient
 from heimdall_core.cli.jobs_submitting import _version_reference
 from heimdall_core.domain.errors import InvalidRequest
 
@@ -93,6 +95,61 @@ def test_simulate_writes_archives(monkeypatch, capsys, tmp_path):
     assert run_main(monkeypatch, "simulate", str(tmp_path / "out"), "--sessions", "2") == 0
     assert "2 sessions" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("*.sigmf"))) == 2
+
+
+def test_simulate_as_json(monkeypatch, capsys, tmp_path):
+    assert run_main(monkeypatch, "simulate", str(tmp_path / "out"), "--sessions", "1", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    (path,) = (tmp_path / "out").iterdir()
+    assert told == {"folder": str(tmp_path / "out"), "bytes": path.stat().st_size, "files": [path.name]}
+
+
+def serve(monkeypatch, commands, answer):
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr(
+        commands, "connect", lambda: ApiClient("http://127.0.0.1:1", "k", transport=transport)
+    )
+
+
+def test_approving_as_json(monkeypatch, capsys):
+    serve(monkeypatch, recordings_commands, lambda _: httpx.Response(200, json={"approved": 2}))
+    assert run_main(monkeypatch, "recordings", "approve", "--import-job", "job_1", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"approved": 2}
+
+
+def test_a_log_is_that_of_one_attempt_even_if_another_begins_while_it_is_read(monkeypatch, capsys):
+    newest = iter([1, 2, 2])
+    written = {(1, 0): "one ", (1, 4): "[bold]\n"}
+
+    def answer(request):
+        asked, after = request.url.params, int(request.url.params.get("after", 0))
+        attempt = int(asked.get("attempt") or next(newest))
+        content = written.get((attempt, after), "")
+        page = {"attempt": attempt, "content": content, "next_after": after + len(content)}
+        return httpx.Response(200, json=page)
+
+    serve(monkeypatch, jobs_commands, answer)
+    assert run_main(monkeypatch, "jobs", "logs", "job_1", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"job_id": "job_1", "attempt": 1, "content": "one [bold]\n"}
+    newest = iter([1])
+    assert run_main(monkeypatch, "jobs", "logs", "job_1") == 0
+    assert capsys.readouterr().out == "one [bold]\n"
+
+
+def test_migrating_as_json_leaves_stdout_to_the_result(monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    migration = tmp_path / "python"
+    migration.write_text("#!/bin/sh\necho migrated\n")
+    migration.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(migration))
+    for name in ("DATABASE__URL", "REDIS__URL", "STORAGE__ACCESS_KEY_ID", "STORAGE__SECRET_ACCESS_KEY"):
+        scheme = {"DATABASE__URL": "postgresql+psycopg", "REDIS__URL": "redis"}.get(name, "none")
+        monkeypatch.setenv(f"HEIMDALL_{name}", f"{scheme}://127.0.0.1:1/0")
+    assert run_main(monkeypatch, "migrate", "--json") == 0
+    said = capfd.readouterr()
+    assert said.err == "migrated\n"
+    assert json.loads(said.out)["revision"]
 
 
 def test_the_command_alone_shows_its_panels(monkeypatch, capsys):

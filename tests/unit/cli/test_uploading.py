@@ -8,7 +8,7 @@ import pytest
 from heimdall_core.cli import uploading
 from heimdall_core.cli.client import ApiClient
 from heimdall_core.cli.errors import ServerUnreachable
-from heimdall_core.cli.uploading import LocalFile, find_files, import_files
+from heimdall_core.cli.uploading import LocalFile, find_files, import_files, send_files
 from heimdall_core.domain.errors import InvalidRequest
 
 
@@ -152,3 +152,28 @@ def test_a_store_that_does_not_is_told_and_nothing_is_completed(tmp_path, failur
     with pytest.raises(ServerUnreachable, match=r"did not take a\.sigmf"):
         service.import_(tmp_path, "a.sigmf")
     assert len(service.bodies) == 1
+
+
+class Pieces(httpx.BaseTransport):
+    """A store that fails once and notes how large the pieces are in which a file comes."""
+
+    def __init__(self):
+        self.headers: list[httpx.Headers] = []
+        self.sizes: list[list[int]] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.headers.append(request.headers)
+        self.sizes.append([len(piece) for piece in request.stream])
+        return httpx.Response(503 if len(self.sizes) == 1 else 200)
+
+
+def test_a_file_goes_out_in_pieces_with_its_length_and_whole_again_after_a_failure(tmp_path):
+    file = LocalFile(name="a.npy", path=tmp_path / "a.npy")
+    file.path.write_bytes(bytes(3_000_000))
+    store = Pieces()
+    send_files([{"name": "a.npy", "url": "http://127.0.0.1:2/a.npy"}], [file], transport=store)
+    assert [sum(sizes) for sizes in store.sizes] == [3_000_000] * 2
+    assert max(map(max, store.sizes)) <= 2**20
+    for headers in store.headers:
+        assert headers["content-length"] == "3000000"
+        assert "transfer-encoding" not in headers

@@ -43,3 +43,10 @@ def test_a_folder_that_only_looks_like_a_recording_is_none(tmp_path: Path) -> No
     (tmp_path / "x.sigmf").mkdir()
     with pytest.raises(InvalidRequest, match="holds no recording"):
         find_recordings(tmp_path, outside=tmp_path / "out")
+
+
+def test_one_folder_for_both_hides_none_of_the_folders_that_a_person_made(tmp_path: Path) -> None:
+    for name in ("work", "report", "checkpoints"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.sigmf").touch()
+    assert len(find_recordings(tmp_path, outside=tmp_path)) == 3
