@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from heimdall_core.catalogue.transfers import ahead_of_use
@@ -109,10 +110,7 @@ class UploadReader:
         read: Contents = {file.name: _never_fetched for file in files}
         small = [file for file in files if is_description(file.name)]
         chunks = [small[i : i + _FILES_PER_PART] for i in range(0, len(small), _FILES_PER_PART)]
-        parts = [
-            Part(num_units=len(chunk), read=lambda chunk=chunk: self._describe(chunk, read))  # type: ignore[misc]  # mypy cannot infer a default bound in a loop
-            for chunk in chunks
-        ]
+        parts = [Part(num_units=len(chunk), read=partial(self._describe, chunk, read)) for chunk in chunks]
         rest = Part(num_units=max(1, len(files) - len(small)), read=lambda: self._read_loose(files, read))
         return [*parts, rest]
 

@@ -1,8 +1,9 @@
 """Turns uploaded files into stored archives and records for the catalogue; no database.
 
 A folder with ``receivers.csv`` and ``transmissions.csv`` is a power table, whose rows are rendered to
-IQ; everything else is SigMF. What cannot be used is refused by name and the rest goes on. Archives
-are stored under the SHA-256 of their content, so that importing again stores nothing new.
+IQ; everything else is SigMF, or ``.npy`` that a ``recordings.csv`` lists. What cannot be used is refused by
+name and the rest goes on. Archives are stored under the SHA-256 of their content, so that importing again
+stores nothing new.
 """
 
 from collections.abc import Collection, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""``heimdall jobs submit|export|evaluate|list|show|watch|logs|cancel|checkpoints``."""
+"""``heimdall jobs``: what there is, what it did, and what is asked of it."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,6 @@
 """``heimdall predict``: where a registered model believes a transmitter to be."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,12 +128,12 @@ def read_archive(path: Path) -> "list[RecordedSession]":
         DataError: it holds something that cannot be read, or no session.
     """
     from heimdall_core.recordings.reading import InputFile, RefusedFile, read_sessions
-    from heimdall_core.recordings.session import RecordedSession, Source
+    from heimdall_core.recordings.session import UNKNOWN_SOURCE, RecordedSession
 
-    unknown = Source(name="unknown", frequency_hz=0.0, latitude=math.nan, longitude=math.nan)
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*.sigmf*") if p.is_file())
-    inputs = [InputFile(name=file.name, read=file.read_bytes) for file in files]
-    outcomes = list(read_sessions(inputs, unknown=unknown))
+    folder = path.parent if path.is_file() else path
+    inputs = [InputFile(name=file.relative_to(folder).as_posix(), read=file.read_bytes) for file in files]
+    outcomes = list(read_sessions(inputs, unknown=UNKNOWN_SOURCE))
     refused = next((o for o in outcomes if isinstance(o, RefusedFile)), None)
     if refused:
         raise DataError(f"{refused.name}: {refused.message}", code=refused.code, hint=refused.hint)
@@ -155,7 +154,7 @@ def locate(version: Json, session: "RecordedSession", cache: Path) -> Located:
     predicted = predict_sessions(path, [session])
     latitude, longitude = float(predicted.latitude[0]), float(predicted.longitude[0])
     source = session.source
-    is_known = math.isfinite(source.latitude)
+    is_known = source.is_located
     error_m = float(distance_m(latitude, longitude, source.latitude, source.longitude)) if is_known else None
     return Located(
         session=session.name,

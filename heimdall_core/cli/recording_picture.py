@@ -19,7 +19,7 @@ from heimdall_core.embedded.home import default_home
 if TYPE_CHECKING:
     from heimdall_core.domain.manifest import IqFormat
     from heimdall_core.evaluation.spectrogram_plot import HeardPanel
-    from heimdall_core.recordings.session import IqRecording, RecordedSession
+    from heimdall_core.recordings.session import IqRecording, RecordedSession, Source
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -83,7 +83,7 @@ def fetch_ranges(session: Json, *, transport: httpx.BaseTransport | None = None)
         DataError: the bytes are not those that the service knows.
         ServerUnreachable: the object store does not answer.
     """
-    from heimdall_core.recordings.session import RecordedSession, Source, parse_utc
+    from heimdall_core.recordings.session import RecordedSession, parse_utc
 
     usable = [r for r in session["recordings"] if r.get("download_url") and r.get("num_bytes")]
     if not usable:
@@ -94,19 +94,28 @@ def fetch_ranges(session: Json, *, transport: httpx.BaseTransport | None = None)
     direct = all(is_local(r["download_url"]) for r in usable)
     with httpx.Client(timeout=_TIMEOUT, trust_env=not direct, transport=transport) as storage:
         recordings = [_fetch_recording(storage, r, session) for r in usable]
-    source = session["source"]
     return RecordedSession(
         name=session["name"],
-        source=Source(
-            name=source["name"],
-            frequency_hz=source["frequency_hz"],
-            latitude=source["latitude"],
-            longitude=source["longitude"],
-            error_margin_m=source["error_margin_m"],
-            power_dbm=source["power_dbm"],
-        ),
+        source=_source(session["source"]),
         started_at=parse_utc(session["started_at"]),
         recordings=tuple(recordings),
+    )
+
+
+def _source(stated: Json | None) -> "Source":
+    """The source of a session; a platform may leave it, its position or its frequency open."""
+    from heimdall_core.recordings.session import UNKNOWN_SOURCE, Source
+
+    if stated is None:
+        return UNKNOWN_SOURCE
+    latitude, longitude = stated["latitude"], stated["longitude"]
+    return Source(
+        name=stated["name"],
+        frequency_hz=stated["frequency_hz"] or 0.0,
+        latitude=UNKNOWN_SOURCE.latitude if latitude is None else latitude,
+        longitude=UNKNOWN_SOURCE.longitude if longitude is None else longitude,
+        error_margin_m=stated["error_margin_m"],
+        power_dbm=stated["power_dbm"],
     )
 
 
@@ -177,7 +186,7 @@ def row_of(panel: "HeardPanel") -> Json:
     """The facts of one receiver's recording."""
     return {
         "receiver": panel.receiver,
-        "distance_km": round(panel.distance_km, 3),
+        "distance_km": None if panel.distance_km is None else round(panel.distance_km, 3),
         "snr_db": None if panel.snr_db is None else round(panel.snr_db, 2),
         "level_dbfs": round(panel.level_dbfs, 2) if panel.level_dbfs > float("-inf") else None,
         "noise_floor_dbfs": None if panel.floor_dbfs is None else round(panel.floor_dbfs, 2),
@@ -194,7 +203,7 @@ def tell(drawn: Json) -> None:
         (
             (
                 r["receiver"],
-                f"{r['distance_km']:.1f} km",
+                None if r["distance_km"] is None else f"{r['distance_km']:.1f} km",
                 _decibels(r["snr_db"], "dB"),
                 _decibels(r["level_dbfs"], "dBFS"),
                 _decibels(r["noise_floor_dbfs"], "dBFS"),

@@ -1,4 +1,4 @@
-"""``heimdall recordings import|list|approve``."""
+"""``heimdall recordings import|list|approve|reject``."""
 
 import shlex
 from collections.abc import Iterator, Sequence

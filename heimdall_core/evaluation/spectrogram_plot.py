@@ -18,7 +18,7 @@ from scipy.signal.windows import hann
 from heimdall_core.evaluation.drawing import GREY, INK, VERMILION, save
 from heimdall_core.recordings.geodesy import distance_m, to_plane_km
 from heimdall_core.recordings.level import channel_power_dbfs, estimate_snr_db
-from heimdall_core.recordings.session import IqRecording, RecordedSession
+from heimdall_core.recordings.session import IqRecording, RecordedSession, Source
 
 Float = NDArray[np.float64]
 
@@ -54,8 +54,8 @@ class HeardPanel:
     receiver: str
     latitude: float
     longitude: float
-    distance_km: float
-    """To the source."""
+    distance_km: float | None
+    """To the source; None: nobody knows where it is."""
     snr_db: float | None
     level_dbfs: float
     """In the channel; -inf for silence."""
@@ -76,12 +76,15 @@ def describe_recording(recording: IqRecording, session: RecordedSession) -> Hear
     if not len(recording.samples):
         raise ValueError(f"the recording of {recording.receiver.name} has no samples")
     receiver, source = recording.receiver, session.source
-    far_m = distance_m(receiver.latitude, receiver.longitude, source.latitude, source.longitude)
+    distance_km = None
+    if source.is_located:
+        far_m = distance_m(receiver.latitude, receiver.longitude, source.latitude, source.longitude)
+        distance_km = float(far_m) / 1e3
     return HeardPanel(
         receiver=receiver.name,
         latitude=receiver.latitude,
         longitude=receiver.longitude,
-        distance_km=float(far_m) / 1e3,
+        distance_km=distance_km,
         snr_db=estimate_snr_db(recording, bandwidth_hz=CHANNEL_BANDWIDTH_HZ),
         level_dbfs=channel_power_dbfs(
             recording.samples, sample_rate_hz=recording.sample_rate_hz, bandwidth_hz=CHANNEL_BANDWIDTH_HZ
@@ -158,7 +161,7 @@ def _draw_header(header: Any, session: RecordedSession, panels: Sequence[HeardPa
     frequency = f"{source.frequency_hz / 1e6:.4f} MHz" if source.frequency_hz else "frequency not stated"
     facts = [
         (f"{frequency}, {session.started_at:%Y-%m-%d %H:%M:%S} UTC", 11.5, INK),
-        (f"at {_position(source.latitude, source.longitude)}{_power(source.power_dbm)}", 10, GREY),
+        (f"{_place(source)}{_power(source.power_dbm)}", 10, GREY),
         (f"heard by {len(panels)} receiver{'s' if len(panels) != 1 else ''}", 10, GREY),
         *([(f"session {session.name}", 10, GREY)] if session.name != source.name else []),
     ]
@@ -167,9 +170,11 @@ def _draw_header(header: Any, session: RecordedSession, panels: Sequence[HeardPa
     _draw_map(header, session, panels)
 
 
-def _position(latitude: float, longitude: float) -> str:
-    north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
-    return f"{abs(latitude):.4f}° {north}, {abs(longitude):.4f}° {east}"
+def _place(source: Source) -> str:
+    if not source.is_located:
+        return "position not known"
+    north, east = "N" if source.latitude >= 0 else "S", "E" if source.longitude >= 0 else "W"
+    return f"at {abs(source.latitude):.4f}° {north}, {abs(source.longitude):.4f}° {east}"
 
 
 def _power(power_dbm: float | None) -> str:
@@ -177,23 +182,34 @@ def _power(power_dbm: float | None) -> str:
 
 
 def _draw_map(header: Any, session: RecordedSession, panels: Sequence[HeardPanel]) -> None:
-    """Receivers about the source, north up, each with its name and the length of the path."""
+    """Receivers about the source, north up, each with its name and, if known, the length of the path."""
     axes = header.add_axes(_MAP_PLACE)
     axes.set_axis_off()
-    origin = (session.source.latitude, session.source.longitude)
+    source = session.source
+    origin = (source.latitude, source.longitude) if source.is_located else _first_receiver(panels)
     planes = to_plane_km([p.latitude for p in panels], [p.longitude for p in panels], origin=origin)
     places_km = np.stack(planes, axis=1)
     km_per_inch = _frame(axes, header, np.vstack([places_km, (0.0, 0.0)]))
-    for x, y in places_km:
-        axes.plot([0, x], [0, y], color=GREY, linewidth=0.7, alpha=0.5, zorder=1)
+    if source.is_located:
+        _draw_paths(axes, places_km)
     axes.scatter(*places_km.T, s=42, marker="^", color=INK, edgecolors="white", linewidths=0.7, zorder=3)
-    axes.scatter([0], [0], s=150, marker="*", color=VERMILION, edgecolors="white", linewidths=0.7, zorder=4)
-    names = [f"{p.receiver}, {p.distance_km:.0f} km" for p in panels]
+    names = [p.receiver if p.distance_km is None else f"{p.receiver}, {p.distance_km:.0f} km" for p in panels]
     for side in (-1, 1):
         chosen = np.flatnonzero((places_km[:, 0] < 0) == (side < 0))
         heights_km = spread(places_km[chosen, 1], least=_LINE_IN * km_per_inch)
         for place, height_km in zip(chosen, heights_km, strict=True):
             _name(axes, names[place], places_km[place], height_km, side=side, km_per_inch=km_per_inch)
+
+
+def _first_receiver(panels: Sequence[HeardPanel]) -> tuple[float, float]:
+    return panels[0].latitude, panels[0].longitude
+
+
+def _draw_paths(axes: Any, places_km: Float) -> None:
+    """The source, a star at the origin, and a line to each receiver."""
+    for x, y in places_km:
+        axes.plot([0, x], [0, y], color=GREY, linewidth=0.7, alpha=0.5, zorder=1)
+    axes.scatter([0], [0], s=150, marker="*", color=VERMILION, edgecolors="white", linewidths=0.7, zorder=4)
 
 
 def _frame(axes: Any, header: Any, places_km: Float) -> float:

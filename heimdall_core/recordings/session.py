@@ -1,5 +1,6 @@
 """A recording session: one transmission of a known source as several receivers heard it."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -35,6 +36,15 @@ class Source:
     error_margin_m: float | None = None
     power_dbm: float | None = None
     """Effective isotropic radiated power."""
+
+    @property
+    def is_located(self) -> bool:
+        """Whether its position is known."""
+        return math.isfinite(self.latitude) and math.isfinite(self.longitude)
+
+
+UNKNOWN_SOURCE = Source(name="unknown", frequency_hz=0.0, latitude=math.nan, longitude=math.nan)
+"""The transmitter of recordings that are to be located."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -170,3 +170,12 @@ def test_pictures_and_predictions_import_no_more_than_they_use(module, absent):
         check=True,
     ).stdout.split()
     assert absent.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("unknown", [None, {"latitude": None}, {"frequency_hz": None}])
+def test_a_platform_session_whose_source_is_left_open_can_be_seen(unknown):
+    stated = session(recording())
+    stated["source"] = unknown and {**stated["source"], **unknown}
+    found = fetch_ranges(stated, transport=storage(HEADER + SAMPLES))
+    assert len(found.recordings) == 1
+    assert found.source.is_located == (unknown == {"frequency_hz": None})

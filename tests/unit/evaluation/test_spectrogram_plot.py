@@ -13,7 +13,13 @@ from heimdall_core.evaluation.spectrogram_plot import (
     power_density,
     spread,
 )
-from heimdall_core.recordings.session import IqRecording, ReceiverSite, RecordedSession, Source
+from heimdall_core.recordings.session import (
+    UNKNOWN_SOURCE,
+    IqRecording,
+    ReceiverSite,
+    RecordedSession,
+    Source,
+)
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 RATE_HZ = 12_500.0
@@ -124,3 +130,12 @@ def test_the_picture_grows_with_the_receivers(tmp_path, count):
 )
 def test_names_are_moved_as_little_as_it_takes_not_to_overlap(values, moved):
     assert spread(np.array(values), least=1.0).tolist() == pytest.approx(moved)
+
+
+def test_a_transmitter_that_nobody_has_located_yet_is_drawn_without_a_place(tmp_path):
+    heard = recording(noise(8000)), recording(noise(8000), name="Genova", longitude=8.9)
+    unlocated = RecordedSession(name="first", source=UNKNOWN_SOURCE, started_at=NOW, recordings=heard)
+    assert describe_recording(heard[0], unlocated).distance_km is None
+    panels = [describe_recording(one, unlocated) for one in heard]
+    draw_session(tmp_path / "unknown.png", unlocated, panels)
+    assert (tmp_path / "unknown.png").stat().st_size > 10_000

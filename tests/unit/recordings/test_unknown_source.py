@@ -2,16 +2,16 @@
 
 import io
 import json
-import math
 import tarfile
+from pathlib import Path
 from typing import Any
 
+from heimdall_core.cli.predict_commands import read_archive
 from heimdall_core.recordings.archive import pack_session
 from heimdall_core.recordings.reading import InputFile, RefusedFile, read_sessions
-from heimdall_core.recordings.session import RecordedSession, Source
+from heimdall_core.recordings.session import UNKNOWN_SOURCE as UNKNOWN
+from heimdall_core.recordings.session import RecordedSession
 from heimdall_core.simulation.world_a import simulate_sessions
-
-UNKNOWN = Source(name="unknown", frequency_hz=0.0, latitude=math.nan, longitude=math.nan)
 
 
 def members() -> dict[str, bytes]:
@@ -49,3 +49,15 @@ def test_loose_recordings_without_a_source_are_one_session() -> None:
     (session,) = read(files, unknown=UNKNOWN)
     assert isinstance(session, RecordedSession)
     assert len(session.recordings) == len(files) // 2
+
+
+def test_a_folder_for_each_receiver_may_use_the_same_names(tmp_path: Path) -> None:
+    loose = {n: d for n, d in members().items() if not n.endswith("collection")}
+    for name, data in loose.items():
+        stem, _, kind = name.rpartition(".sigmf-")
+        path = tmp_path / stem / f"rec.sigmf-{kind}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    (session,) = read_archive(tmp_path)
+    assert len(session.recordings) == len(loose) // 2
+    assert not session.source.is_located
