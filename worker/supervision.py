@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -75,7 +76,7 @@ class Attempt:
             host.database, claim, log_limit_bytes=host.settings.worker.log_limit_bytes
         )
         self._stop = StopSequence(host.settings.lease.stop_grace_seconds)
-        self._workspace = host.settings.home / "work" / claim.job_id
+        self._job_folder = host.settings.home / "work" / claim.job_id
         self._log = _log.bind(job_id=claim.job_id, attempt=claim.attempt)
 
     def run(self) -> None:
@@ -100,7 +101,7 @@ class Attempt:
             self._tell(lambda s: finishing.fail(s, self._claim, info, exit_code=None))
 
     def _run_trainer(self) -> None:
-        self._workspace.mkdir(parents=True, exist_ok=True)
+        self._make_workspace()
         trainer = self._host.fork_server.spawn()
         try:
             self._require_lease()
@@ -256,9 +257,20 @@ class Attempt:
             return
         self._clear_workspace()
 
+    @property
+    def _workspace(self) -> Path:
+        """Of this attempt alone: what a killed one left behind, or still writes, is not in its way."""
+        return self._job_folder / f"a{self._claim.attempt}"
+
+    def _make_workspace(self) -> None:
+        """Makes it, and removes those of the job's earlier attempts on this host."""
+        for former in self._job_folder.glob("*"):
+            shutil.rmtree(former, ignore_errors=True)
+        self._workspace.mkdir(parents=True, exist_ok=True)
+
     def _clear_workspace(self) -> None:
         """A failed or given back attempt leaves it: its newest checkpoint lies there."""
-        shutil.rmtree(self._workspace, ignore_errors=True)
+        shutil.rmtree(self._job_folder, ignore_errors=True)
 
     def _end(self, change: Callable[[Session], None]) -> None:
         while not self._reports.flush():

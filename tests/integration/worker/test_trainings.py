@@ -270,6 +270,28 @@ def test_a_training_killed_at_random_steps_ends_in_the_same_weights_and_the_same
     assert curve(database, killed) == curve(database, whole)
 
 
+def test_what_a_killed_attempt_left_on_the_disk_is_not_in_the_way_of_the_next(
+    host: Host, database: Database, submit: Callable[..., str]
+) -> None:
+    job_id = submit()
+    run = Run(host)
+    run.until_step(2)
+    run.kill()
+    assert run.join().status == "queued"
+    left = _checkpoint_folders(host, job_id)
+    for folder in left:
+        # As a kill during an upload leaves it: a second name for the file that is being read.
+        for step in range(1, 200):
+            (folder / f"last-{step}.upload").touch()
+    assert Run(host).join().status == "succeeded"
+    assert read(database, job_id).attempt == 2
+    assert left, "the first attempt had made its folder"
+
+
+def _checkpoint_folders(host: Host, job_id: str) -> list[Path]:
+    return list((host.settings.home / "work" / job_id).rglob("checkpoints"))
+
+
 def test_a_paused_training_releases_its_process_and_resumes_where_it_was(
     host: Host, database: Database, store: S3Store, submit: Callable[..., str]
 ) -> None:
