@@ -34,6 +34,7 @@ def render_iq(
     offset_hz: Float,
     num_samples: int,
     settings: FeatureSettings,
+    path_gain: Complex | None = None,
 ) -> Complex:
     """One FM transmission as R receivers record it, (R, num_samples) complex64.
 
@@ -44,6 +45,8 @@ def render_iq(
         offset_hz: (R,) where the carrier appears about the centre.
         num_samples: length at ``settings.sample_rate_hz``.
         settings: sample rate and channel width.
+        path_gain: (R, num_samples) factor on each receiver's signal, slow against the channel's width;
+            levels then hold for a gain of 1.
     """
     rate = settings.sample_rate_hz
     audio = speech_like_audio(rng, num_samples, sample_rate_hz=rate)
@@ -54,7 +57,8 @@ def render_iq(
     amplitude = np.sqrt(10.0 ** (signal_dbfs / 10.0) / share)
     phasor = amplitude * np.exp(2j * np.pi * rng.random(len(amplitude)))
     samples = _noise(rng, floor_dbfs, num_samples, settings)
-    samples += _carriers(phasor, offset_hz / rate, num_samples) * waveform
+    signals = _carriers(phasor, offset_hz / rate, num_samples) * waveform
+    samples += signals if path_gain is None else signals * path_gain
     return samples
 
 

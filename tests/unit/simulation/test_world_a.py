@@ -1,4 +1,4 @@
-from dataclasses import fields
+import hashlib
 
 import numpy as np
 import pytest
@@ -7,17 +7,14 @@ from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.recordings.archive import pack_session
 from heimdall_core.recordings.geodesy import to_plane_km
 from heimdall_core.recordings.level import estimate_snr_db
-from heimdall_core.simulation.sites import ORIGIN, SITES
-from heimdall_core.simulation.world_a import (
+from heimdall_core.simulation.link_budget import (
     AGC_LIMIT_DBFS,
     HEARING_THRESHOLD_DB,
     MISSING_PROBABILITY,
-    SHADOWING_SIGMA_DB,
-    WorldADraw,
-    draw_world_a,
     median_snr_db,
-    simulate_sessions,
 )
+from heimdall_core.simulation.sites import ORIGIN, SITES
+from heimdall_core.simulation.world_a import WORLD_A, WorldADraw, draw_world_a, simulate_sessions
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +29,15 @@ def test_no_sessions_can_be_asked_for():
 
 def test_a_longer_draw_begins_with_the_shorter_one(draw):
     shorter = draw_world_a(1500, seed=1)
-    for field in fields(WorldADraw):
-        assert np.array_equal(getattr(shorter, field.name), getattr(draw, field.name)[:1500]), field.name
+    for name, values in draw.arrays().items():
+        assert np.array_equal(shorter.arrays()[name], values[:1500]), name
+
+
+def test_the_world_is_the_one_of_earlier_versions(draw):
+    digest = hashlib.sha256()
+    for name in ("row", "east_km", "north_km", "eirp_dbm", "snr_db", "is_recorded", "floor_dbfs"):
+        digest.update(np.round(getattr(draw, name)[:1000].astype(float), 6).tobytes())
+    assert digest.hexdigest()[:16] == "c8fb83955a6f41a2"
 
 
 def test_other_seeds_draw_other_worlds(draw):
@@ -51,7 +55,7 @@ def test_transmitters_are_uniform_in_the_box(draw):
 def test_shadowing_is_log_normal_and_independent(draw):
     median = median_snr_db(draw.east_km, draw.north_km, draw.frequency_hz)
     shadowing = draw.snr_db - median - (draw.eirp_dbm - 40)[:, np.newaxis]
-    assert shadowing.std(axis=0) == pytest.approx(SHADOWING_SIGMA_DB, abs=0.2)
+    assert shadowing.std(axis=0) == pytest.approx(WORLD_A.shadowing_sigma_db, abs=0.2)
     assert np.corrcoef(shadowing.T) == pytest.approx(np.eye(len(SITES)), abs=0.03)
 
 
