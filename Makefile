@@ -84,6 +84,29 @@ chaos: venv ## Faults of sixteen families against real services and trainers, 40
 soak: venv ## Two hours of small jobs, cancels, kills; then nothing may have grown (ARGS="--minutes 30")
 	$(BIN)/python -m tests.soak $(ARGS)
 
+BENCH := $(BIN)/python -m benchmarks
+
+.PHONY: bench
+bench: bench-training ## Every benchmark that fits in half an hour on 2 cores
+
+.PHONY: bench-training
+bench-training: venv ## Front end, training loop, networks against bounds and rivals: half an hour
+	$(BENCH).frontend
+	$(BENCH).training_loop
+	$(BENCH).import_check
+	$(BENCH).worlds --sessions 4000 --val 500 --test 2000
+	@if test -n "$$HEIMDALL_POWDER_FRS"; then $(BENCH).powder --seeds 1; \
+		else echo "HEIMDALL_POWDER_FRS names no folder: measurements left out"; fi
+
+.PHONY: bench-training-full
+bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: hours; what is done is kept
+	$(BENCH).worlds
+	$(BENCH).worlds --world b
+	$(BENCH).hyperparameters
+	$(BENCH).receivers
+	$(BENCH).powder --receivers 7
+	$(BENCH).powder --receivers 25
+
 .PHONY: reference
 reference: venv ## Write docs/reference from the code
 	$(BIN)/python -m api.reference docs/reference/api.md

@@ -44,6 +44,25 @@ def decibels(power):
     return 10 * np.log10(np.maximum(power, 1e-20))
 
 
+def noise_of_a_bin(power, window, s):
+    """(num_frames, n_fft) powers -> the noise's mean, from the lowest tenth of the guard bands' cells."""
+    n, bin_hz = s["n_fft"], s["sample_rate_hz"] / s["n_fft"]
+    first = int(s["channel_bandwidth_hz"] / 2 / bin_hz) + 3
+    bins = np.arange(first, int(0.94 * n / 2) + 1)
+    depth, num_bins = min(3, len(power)), len(bins)  # a cell: one side of the channel over three frames
+    sides = np.stack([power[:, bins].mean(axis=1), power[:, -bins].mean(axis=1)])
+    cells = np.sort(np.lib.stride_tricks.sliding_window_view(sides, depth, axis=1).mean(axis=2), axis=None)
+    variance = 0.0  # of a cell of noise of mean 1, times (num_bins depth)^2: neighbours are alike
+    for lag in range(depth):
+        rest = max(0, n - lag * s["hop"])
+        shared = np.append(window[:rest] * window[n - rest :], np.zeros(n - rest))
+        alike = np.abs(np.fft.fft(shared)[:num_bins] / np.sum(window**2)) ** 2
+        pairs = alike @ ((num_bins - np.arange(num_bins)) * np.where(np.arange(num_bins) > 0, 2, 1))
+        variance += (depth - lag) * (2 if lag else 1) * pairs
+    k = (num_bins * depth) ** 2 / variance  # independent powers: gamma distributed (Wilson and Hilferty)
+    return cells[max(1, round(0.1 * cells.size)) - 1] / (1 - 1 / (9 * k) - 1.28155156554 / (3 * k**0.5)) ** 3
+
+
 def rows_of_segment(iq, floor_dbfs, s, weights):
     """(segment_samples,) complex -> rows 0-124 of (128, num_frames); floor_dbfs may be None."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(s["n_fft"]) / s["n_fft"])
@@ -51,12 +70,8 @@ def rows_of_segment(iq, floor_dbfs, s, weights):
     power = np.abs(np.fft.fft(frames)) ** 2 / (s["n_fft"] * np.sum(window**2))
     hz = np.fft.fftfreq(s["n_fft"], 1 / s["sample_rate_hz"])
     channel = np.abs(hz) <= s["channel_bandwidth_hz"] / 2
-    if floor_dbfs is None:  # the lower quartile of the guard bands; noise power is exponentially distributed
-        first_hz = s["channel_bandwidth_hz"] / 2 + 2 * s["sample_rate_hz"] / s["n_fft"]
-        is_guard = (np.abs(hz) > first_hz) & (np.abs(hz) <= 0.94 * s["sample_rate_hz"] / 2)
-        guard = np.sort(power[:, is_guard], axis=None)
-        quartile = guard[max(1, round(0.25 * guard.size)) - 1]
-        floor_dbfs = decibels(quartile / -np.log(0.75) * channel.sum())
+    if floor_dbfs is None:
+        floor_dbfs = decibels(noise_of_a_bin(power, window, s) * channel.sum())
     noise = 10 ** (floor_dbfs / 10) / channel.sum()
     mean = power.mean(axis=0)
     level_dbfs = decibels(mean[channel].sum())

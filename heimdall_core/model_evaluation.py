@@ -6,26 +6,32 @@ feature settings. A receiver that the model does not know is left out, one that 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.manifest import Manifest, ManifestReceiver, ManifestSession, Split
-from heimdall_core.domain.ports import JobStopped, ObjectStore, Reporter
+from heimdall_core.domain.ports import ObjectStore, Reporter
+from heimdall_core.evaluation.ablation import remove_receivers
 from heimdall_core.evaluation.metrics import Predictions
 from heimdall_core.evaluation.report import EvaluationReport, build_report
+from heimdall_core.evaluation.residuals import find_residuals
 from heimdall_core.export.metadata import INPUT_NAME, ModelFacts, read_facts
 from heimdall_core.export.parity import open_session
 from heimdall_core.features import FeatureCache, FeatureSet
 from heimdall_core.outcomes import describe_report
 from heimdall_core.prediction import Float32, to_predictions
+from heimdall_core.training.assessment import tell_suspects, watch
 from heimdall_core.training.provenance import describe_dataset, to_plain
 from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.reporting import JobReporter
 
+_ABLATION_BEGINS = 0.5
 _STEP = 50
 """Sessions between two reports of progress."""
 
@@ -84,9 +90,8 @@ class ModelEvaluation:
         left_out = self._tell_differences(seen)
         features = self._features(seen)
         self._reporter.phase(JobPhase.EVALUATING)
-        report = build_report(
-            feature_set=features, manifest=seen, predictions=self._predict(features), split=self._split
-        )
+        report = self._report(features, seen)
+        tell_suspects(report, self._reporter)
         self._publish(report)
         return describe_report(report) | self._about(seen, left_out)
 
@@ -119,21 +124,47 @@ class ModelEvaluation:
         self._reporter.event("features_ready", cached=features.was_cached, num_segments=len(features.inputs))
         return features
 
-    def _predict(self, features: FeatureSet) -> Predictions:
-        return to_predictions(list(self._outputs(features)))
+    def _report(self, features: FeatureSet, seen: Manifest) -> EvaluationReport:
+        places = features.indices(self._split)
+        predictions = to_predictions(list(self._outputs(features, places)))
+        watched = watch(self._reporter, begin=_ABLATION_BEGINS)
+        return build_report(
+            feature_set=features,
+            manifest=seen,
+            predictions=predictions,
+            split=self._split,
+            ablation=remove_receivers(features, places, predictions, self._predict_segments, watched),
+            residuals=find_residuals(
+                feature_set=features,
+                predictions={self._split: predictions},
+                origin=(seen.origin_latitude, seen.origin_longitude),
+                trained_on=self._which_trained_on(features),
+            ),
+        )
 
-    def _outputs(self, features: FeatureSet) -> Iterator[list[Float32]]:
-        chosen = features.indices(self._split)
-        for number, index in enumerate(chosen):
+    def _outputs(self, features: FeatureSet, places: NDArray[np.int64]) -> Iterator[list[Float32]]:
+        on_progress = watch(self._reporter, end=_ABLATION_BEGINS)
+        for number, index in enumerate(places):
             if number % _STEP == 0:
-                self._look_up(number / len(chosen))
+                on_progress(number / len(places))
             first, end = features.first_segment[index : index + 2]
-            yield self._session.run(None, {INPUT_NAME: np.ascontiguousarray(features.inputs[first:end])})
+            yield self._run_model(features.inputs[first:end])
 
-    def _look_up(self, fraction: float) -> None:
-        if (request := self._reporter.stop_requested()) is not None:
-            raise JobStopped(request)
-        self._reporter.advance(fraction)
+    def _predict_segments(self, inputs: Float32, first: NDArray[np.int64]) -> Predictions:
+        outputs = self._run_model(inputs)
+        sessions = pairwise(first.tolist())
+        return to_predictions([[output[begin:end] for output in outputs] for begin, end in sessions])
+
+    def _run_model(self, inputs: Float32) -> list[Float32]:
+        outputs: list[Float32] = self._session.run(None, {INPUT_NAME: np.ascontiguousarray(inputs)})
+        return outputs
+
+    def _which_trained_on(self, features: FeatureSet) -> list[bool | None]:
+        """Whether the model was fitted to each session; None: not known."""
+        if self._trained_on is None:
+            return [None] * len(features)
+        fitted = {session.id for session in self._trained_on.of_split("train")}
+        return [session_id in fitted for session_id in features.session_ids]
 
     def _publish(self, report: EvaluationReport) -> None:
         self._reporter.phase(JobPhase.REGISTERING)

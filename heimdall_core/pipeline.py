@@ -8,18 +8,22 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 
 from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.manifest import Manifest
-from heimdall_core.domain.ports import Checkpoint, JobStopped, ObjectStore, Reporter
+from heimdall_core.domain.ports import Checkpoint, JobStopped, ObjectStore, Reporter, StoredObject
 from heimdall_core.domain.spec import ExportOutput, TrainJobSpec
-from heimdall_core.evaluation.report import EvaluationReport, build_report
+from heimdall_core.evaluation.report import EvaluationReport
 from heimdall_core.export.exporter import ExportedModel, ONNXExporter, export_and_register_model
 from heimdall_core.export.metadata import ModelFacts
 from heimdall_core.features import FeatureCache, FeatureSet
+from heimdall_core.features.assembly import receiver_positions
+from heimdall_core.networks import LocalizationNet
 from heimdall_core.outcomes import describe_training, model_facts
 from heimdall_core.storage import join_uri, split_uri
 from heimdall_core.tracking import MLflowTracker, TrackingTarget
+from heimdall_core.training.assessment import assess
 from heimdall_core.training.callbacks import (
     BestWeights,
     DurableCheckpoints,
@@ -28,15 +32,24 @@ from heimdall_core.training.callbacks import (
 )
 from heimdall_core.training.checkpoints import CheckpointUploader, usable_checkpoint
 from heimdall_core.training.datamodule import HeimdallDataModule
-from heimdall_core.training.dataset import HeimdallDataset, require_splits
-from heimdall_core.training.inference import fit_calibration, predict, to_predictions
+from heimdall_core.training.dataset import require_splits
+from heimdall_core.training.distributed import Orders, fit_together, follow
+from heimdall_core.training.divergence import StopWhenDiverged
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
-from heimdall_core.training.network import construction_for, read_weights, save_weights
+from heimdall_core.training.network import (
+    Construction,
+    SavedWeights,
+    construction_for,
+    read_weights,
+    save_weights,
+)
 from heimdall_core.training.provenance import describe_run, flatten, to_plain
 from heimdall_core.training.publishing import Publisher
+from heimdall_core.training.ranks import Ranks, Seat, ranks_of
 from heimdall_core.training.reporting import JobReporter
-from heimdall_core.training.trainer import create_trainer, fit
+from heimdall_core.training.trainer import Device, choose_device, create_trainer, fit
+from heimdall_core.training.warm_start import fetch_weights, start_from
 
 _NUM_PARITY_SAMPLES = 24
 _CLOSE_SECONDS = 30.0
@@ -57,6 +70,9 @@ class TrainingPipeline:
         run_name: the run's name in MLflow and in the model's metadata.
         tags: of the MLflow run and the model; ``heimdall.job_id`` ties the attempts of a job together.
         resume_from: a durable checkpoint of an earlier attempt.
+        init_weights: a ``best.ckpt`` to start from; see ``training.warm_start``.
+        pretrained_dir: a folder of published weights; None: the Hugging Face hub or its cache.
+        plane_scale_km: that of ``resume_from``; None: that of ``init_weights``, else fitted to the targets.
         checkpoint_seconds: a durable checkpoint is made at most so often.
     """
 
@@ -74,6 +90,9 @@ class TrainingPipeline:
         run_name: str,
         tags: Mapping[str, str],
         resume_from: Checkpoint | None = None,
+        init_weights: StoredObject | None = None,
+        pretrained_dir: Path | None = None,
+        plane_scale_km: float | None = None,
         checkpoint_seconds: float = 30.0,
     ) -> None:
         self._spec = spec
@@ -87,6 +106,9 @@ class TrainingPipeline:
         self._run_name = run_name
         self._tags = dict(tags)
         self._resume_from = resume_from
+        self._init_weights = init_weights
+        self._pretrained_dir = pretrained_dir
+        self._plane_scale_km = plane_scale_km
         self._checkpoint_seconds = checkpoint_seconds
         self._started_at = time.monotonic()
         self._digest = manifest.digest()
@@ -94,17 +116,21 @@ class TrainingPipeline:
         self._best = BestWeights()
         self._tracker: MLflowTracker | None = None
         self._uploader: CheckpointUploader | None = None
+        self._ranks: Ranks | None = None
+        self._device: Device | None = None
 
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and exports; returns the job's result in JSON's own types.
 
         Raises:
             DataError: a split is empty, a recording is unusable, or the export disagrees with the network.
-            TrainingError: the loss is not finite.
-            InfrastructureError: the object store did not answer.
+            TrainingError: the loss is not finite or explodes, or the host has not what the resources ask for.
+            InfrastructureError: the object store did not answer, or one of several devices' processes died.
             JobStopped: a stop was requested; the newest checkpoint is durable if the store answered.
         """
-        return self._tracked(self._train_phases)
+        # First of all: no thread of torch's and nothing of CUDA's may exist where processes are forked.
+        with ranks_of(self._spec.resources.devices, self._workspace, self._follow) as self._ranks:
+            return self._tracked(self._train_phases)
 
     def run_export_only(self, weights: Path) -> dict[str, Any]:
         """Evaluates and exports weights that were trained before; the result is that of ``run``.
@@ -133,16 +159,33 @@ class TrainingPipeline:
         return {**result, "mlflow_run_id": run_id}
 
     def _train_phases(self) -> dict[str, Any]:
+        assert self._ranks is not None
+        self._device = self._choose_device()
         features = self.load_data()
-        data = HeimdallDataModule(features, self._spec.training)
+        data = HeimdallDataModule(features, self._spec.training, share=self._ranks.share)
         module = self.create_lightning_module(data)
         trainer = self.create_trainer(data)
         self.train(trainer, module, data)
         report = self.evaluate(module, features)
         return self.export_and_register(module, features, report)
 
+    def _choose_device(self) -> Device:
+        spec = self._spec
+        device = choose_device(spec.training, spec.resources, backbone=spec.model.backbone)
+        self._reporter.event("device_chosen", **device.describe())
+        return device
+
+    def _follow(self, seat: Seat) -> None:
+        """What a forked rank does: the steps of the training, and nothing else."""
+        orders = seat.await_orders()
+        assert isinstance(orders, Orders)
+        features = FeatureCache(self._cache_dir).get(self._manifest, self._store)
+        follow(seat, orders, features, self._spec.training, self._workspace)
+
     def _export_phases(self, weights: Path) -> dict[str, Any]:
         saved = read_weights(weights)
+        saved.require_dataset(self._digest, weights.name)
+        self._plane_scale_km = saved.construction.plane_scale_km
         features = self.load_data()
         module = self.create_lightning_module(HeimdallDataModule(features, self._spec.training))
         saved.require_fit(module.construction, weights.name)
@@ -160,7 +203,9 @@ class TrainingPipeline:
             tags=self._tags,
             on_unavailable=lambda message: self._reporter.event("tracking_unavailable", message=message),
         )
-        tracker.log_params({**flatten(self._provenance()["spec"]), "dataset_digest": self._digest})
+        provenance = self._provenance()
+        spec = provenance["spec"] | {"init_from": provenance["init_from"]}
+        tracker.log_params({**flatten(spec), "dataset_digest": self._digest})
         return tracker
 
     def load_data(self) -> FeatureSet:
@@ -177,19 +222,52 @@ class TrainingPipeline:
         return features
 
     def create_lightning_module(self, data: HeimdallDataModule) -> LocalizationLightningModule:
-        """The network, scaled to the training split, with weights that the seed alone decides."""
+        """The network, scaled to the training split, with weights that seed and specification decide.
+
+        Raises:
+            DataError: the weights to start from are damaged or cannot fit.
+            InfrastructureError: they cannot be fetched.
+        """
         pl.seed_everything(self._spec.training.seed, verbose=False)
-        model = self._spec.model
+        model, saved = self._spec.model, self._fetch_init_weights()
         construction = construction_for(
             model,
             num_receivers=len(self._manifest.receivers),
+            receivers=[receiver.name for receiver in self._manifest.receivers],
             origin=self._origin,
             targets_km=data.train_set.targets_km,
+            scale_km=self._plane_scale_km or (saved.construction.plane_scale_km if saved else None),
         )
-        net = construction.build(pretrained=model.pretrained, freeze_backbone=model.freeze_backbone)
+        net = construction.build(
+            pretrained=model.pretrained,
+            pretrained_dir=self._pretrained_dir,
+            freeze_backbone=model.freeze_backbone,
+        )
+        net.set_sites(torch.from_numpy(receiver_positions(self._manifest.receivers, self._origin)))
+        if saved is not None:
+            self._start_from(net, saved, construction)
         return LocalizationLightningModule(
             net, self._spec.training, steps_per_epoch=data.steps_per_epoch, construction=construction
         )
+
+    def _fetch_init_weights(self) -> SavedWeights | None:
+        if self._init_weights is None:
+            return None
+        return fetch_weights(self._init_weights, self._store, self._workspace / "init.ckpt")
+
+    def _start_from(self, net: LocalizationNet, saved: SavedWeights, construction: Construction) -> None:
+        """The start of a resumed attempt goes without saying: its checkpoint takes the place of it."""
+        start = start_from(net, saved, construction)
+        if self._resume_from is None:
+            named = self._spec.init_from
+            self._reporter.event(
+                "warm_started",
+                model=named.name if named else None,
+                version=named.version if named else None,
+                receivers_new=list(start.receivers_new),
+                receivers_gone=list(start.receivers_gone),
+                origin_shift_km=round(start.origin_shift_km, 3),
+            )
 
     def create_trainer(self, data: HeimdallDataModule) -> pl.Trainer:
         """The trainer with this job's callbacks."""
@@ -204,6 +282,7 @@ class TrainingPipeline:
                 ProgressReporting(self._reporter, started_at=self._started_at),
                 FinishOnRequest(self._reporter),
                 self._best,
+                StopWhenDiverged(self._spec.training, self._best, self._uploader),
                 DurableCheckpoints(
                     self._workspace / "checkpoints",
                     self._uploader,
@@ -212,18 +291,24 @@ class TrainingPipeline:
                 ),
             ],
             num_batches=data.num_batches,
+            device=self._device,
         )
 
     def train(
         self, trainer: pl.Trainer, module: LocalizationLightningModule, data: HeimdallDataModule
     ) -> None:
-        """Trains, from the durable checkpoint if there is a usable one."""
+        """Trains, from the durable checkpoint if there is a usable one; on several devices within ``run``."""
         resume_path = None
         if self._resume_from is not None:
             path = self._workspace / "resume.ckpt"
             resume_path = usable_checkpoint(self._resume_from, self._store, path, module, self._reporter)
         self._reporter.phase(JobPhase.TRAINING)
-        fit(trainer, module, data, resume_path=resume_path)
+        if self._spec.resources.devices == 1:
+            fit(trainer, module, data, resume_path=resume_path)
+        else:
+            assert self._ranks is not None, "several devices train within run alone"
+            assert self._device is not None
+            fit_together(self._ranks, self._device, trainer, module, data, resume_path=resume_path)
         module.to(trainer.strategy.root_device)
         self._reporter.event(
             "training_finished",
@@ -235,19 +320,8 @@ class TrainingPipeline:
     def evaluate(self, module: LocalizationLightningModule, features: FeatureSet) -> EvaluationReport:
         """Calibrates the best weights on the validation split and evaluates them on the test split."""
         self._enter(JobPhase.EVALUATING)
-        net = module.net
-        net.load_state_dict(self._best.weights)
-        net.set_calibration(1.0)
-        val_set = HeimdallDataset(features, "val", training=False)
-        net.set_calibration(fit_calibration(predict(net, val_set), val_set.targets_km))
-        self._reporter.advance(0.3)
-        prediction = predict(net, HeimdallDataset(features, "test", training=False))
-        report = build_report(
-            feature_set=features,
-            manifest=self._manifest,
-            predictions=to_predictions(prediction, self._origin),
-            split="test",
-        )
+        module.net.load_state_dict(self._best.weights)
+        report = assess(module.net, features, self._manifest, self._reporter)
         self._log_test_metrics(report.metrics)
         return report
 
@@ -346,12 +420,14 @@ class TrainingPipeline:
             self._tracker.log_metrics(values, step=0)
 
     def _provenance(self) -> dict[str, Any]:
-        return describe_run(
+        device = {} if self._device is None else {"device": self._device.describe()}
+        return device | describe_run(
             spec=self._spec,
             manifest=self._manifest,
             digest=self._digest,
             run_name=self._run_name,
             resume_from=self._resume_from,
+            init_weights=self._init_weights,
         )
 
     def _enter(self, phase: JobPhase) -> None:

@@ -16,6 +16,7 @@ from heimdall_core.evaluation.metrics import Predictions
 from heimdall_core.export.metadata import INPUT_NAME, ModelFacts, read_facts
 from heimdall_core.export.parity import open_session
 from heimdall_core.features.assembly import assemble, receiver_positions
+from heimdall_core.features.fetching import known_noise_floor_dbfs
 from heimdall_core.features.frontend import SpectrogramFrontEnd
 from heimdall_core.features.resampling import resample
 from heimdall_core.recordings.session import IqRecording, RecordedSession
@@ -72,7 +73,15 @@ def _features(session: RecordedSession, facts: ModelFacts, front_end: Spectrogra
     segments = [_segments(recording, facts.features) for recording in known]
     num_segments = min(len(s) for s in segments)
     planes = np.concatenate([s[:num_segments] for s in segments])
-    floors = [np.nan if r.noise_floor_dbfs is None else r.noise_floor_dbfs for r in known]
+    floors = [
+        known_noise_floor_dbfs(
+            r.samples,
+            sample_rate_hz=r.sample_rate_hz,
+            stated_dbfs=r.noise_floor_dbfs,
+            settings=facts.features,
+        )
+        for r in known
+    ]
     with torch.inference_mode():
         rows_M = front_end(
             torch.from_numpy(planes), torch.tensor(np.repeat(floors, num_segments), dtype=torch.float32)

@@ -19,7 +19,7 @@ from heimdall_core.datasets.queries import find_dataset_version
 from heimdall_core.domain.errors import Conflict, InvalidRequest
 from heimdall_core.domain.job import JobKind, JobStatus
 from heimdall_core.domain.ports import ObjectStore
-from heimdall_core.domain.spec import DatasetRef, TrainJobSpec, train_spec_from_dict
+from heimdall_core.domain.spec import DatasetRef, ModelRef, TrainJobSpec, train_spec_from_dict
 from heimdall_core.jobs.events import record_event
 from heimdall_core.jobs.resolution import resolve
 from heimdall_core.jobs.submission import enqueue, new_job
@@ -51,6 +51,8 @@ class RetrainCall:
     caller: str
     #: Train even if no recording was approved or withdrawn since the champion was trained.
     force: bool = False
+    #: Start from the champion's weights instead of as the champion started.
+    warm_start: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,8 @@ def _queue(
             hint='Approve recordings first, or send "force": true.',
         )
     former = _train_spec(origin)
+    if call.warm_start:
+        former = _started_from(former, champion)
     spec = replace(
         former,
         dataset=DatasetRef(name=dataset.name, version=dataset.version),
@@ -161,6 +165,11 @@ def _train_spec(origin: Job) -> TrainJobSpec:
         "register": origin.spec["register"],
     }
     return train_spec_from_dict({**origin.inputs["train_spec"], **exported})
+
+
+def _started_from(spec: TrainJobSpec, champion: ModelVersion) -> TrainJobSpec:
+    init_from = ModelRef(name=champion.name, version=champion.version)
+    return replace(spec, init_from=init_from, model=replace(spec.model, pretrained=False))
 
 
 def _freeze(

@@ -86,6 +86,9 @@ class WorkerSettings(_Group):
     """A durable checkpoint is made at most so often."""
     log_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
     """Of one attempt; what comes after is dropped, with a notice."""
+    pretrained_dir: Path | None = None
+    """A folder for each size with the files of its repository on the Hugging Face hub, such as
+    ``convnextv2-atto-1k-224``; default: the hub, or its cache (``HF_HOME``)."""
 
 
 class QueueSettings(_Group):

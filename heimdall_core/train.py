@@ -22,7 +22,13 @@ from heimdall_core.domain.ports import JobStopped
 from heimdall_core.domain.spec import Backbone, TrainJobSpec
 from heimdall_core.local.arguments import PROGRAM, UsageError
 from heimdall_core.local.arguments import parse_arguments as parse
-from heimdall_core.local.checkpoints import network_of, require_same_network, resume_point
+from heimdall_core.local.checkpoints import (
+    network_of,
+    plane_scale_of,
+    require_same_backbone,
+    require_same_network,
+    resume_point,
+)
 from heimdall_core.local.configuration import load_training_config, read_object
 from heimdall_core.local.console import ConsoleReporter, show_error, show_result
 from heimdall_core.local.interruption import Interruption
@@ -92,8 +98,8 @@ class _Run:
         options = self._options
         tracking = _tracking(options.experiment_name)
         network: dict[str, Any] = {}
-        if options.checkpoint:
-            network = network_of(options.checkpoint, resumable=options.resume_training)
+        if begins_with := options.checkpoint or options.init_from:
+            network = network_of(begins_with, resumable=options.resume_training)
         if options.data_dir is not None:
             _require_possible(load_training_config(options, _unread(options.data_dir), network=network))
         _make_folder(self._output_dir)
@@ -102,6 +108,8 @@ class _Run:
         _require_possible(spec)
         if options.checkpoint:
             require_same_network(options.checkpoint, spec.model, manifest)
+        if options.init_from:
+            require_same_backbone(options.init_from, spec.model)
         root = options.store_root or str(self._output_dir)
         self._store = RunStore(open_recordings(root), self._output_dir, self._checkpoint_dir)
         return self._described(self._run_pipeline(spec, manifest, self._store, tracking))
@@ -120,9 +128,10 @@ class _Run:
         from heimdall_core.pipeline import TrainingPipeline
 
         options = self._options
-        resume_from = None
+        resume_from, plane_scale_km = None, None
         if options.resume_training:
             resume_from = resume_point(options.checkpoint, store, epochs=spec.training.epochs)
+            plane_scale_km = plane_scale_of(options.checkpoint)
         with _workspace(self._output_dir) as workspace:
             pipeline = TrainingPipeline(
                 spec=spec,
@@ -136,6 +145,9 @@ class _Run:
                 run_name=_run_name(options, manifest),
                 tags=dict(spec.tags),
                 resume_from=resume_from,
+                init_weights=store.add_file(options.init_from) if options.init_from else None,
+                pretrained_dir=_pretrained_dir(),
+                plane_scale_km=plane_scale_km,
             )
             return pipeline.run_export_only(options.checkpoint) if options.export_only else pipeline.run()
 
@@ -225,6 +237,11 @@ def _tracking(experiment: str | None) -> "TrackingTarget | None":
     return TrackingTarget(uri=uri, experiment=experiment or default)
 
 
+def _pretrained_dir() -> Path | None:
+    folder = os.environ.get("HEIMDALL_WORKER__PRETRAINED_DIR")
+    return Path(folder) if folder else None
+
+
 def _run_name(options: argparse.Namespace, manifest: Manifest) -> str:
     if options.run_name_prefix is not None:
         return f"{options.run_name_prefix}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
@@ -261,7 +278,8 @@ def _tell_stopped(console: Console, run: _Run, command: str) -> None:
     console.print(f"  {resume_command(command, newest)}", markup=False)
 
 
-_NOT_RESUMED = {"--checkpoint", "--resume-training", "--resume_training", "--pretrained"}
+_WITH_VALUE = ("--checkpoint", "--init-from", "--init_from")
+_NOT_RESUMED = {*_WITH_VALUE, "--resume-training", "--resume_training", "--pretrained"}
 """Said anew for a resumed run, or already in its checkpoint's weights."""
 
 
@@ -273,8 +291,8 @@ def resume_command(command: str, checkpoint: Path) -> str:
     for word in words:
         if not skip and word not in _NOT_RESUMED:
             kept.append(word)
-        skip = word == "--checkpoint"
-    kept = [word for word in kept if not word.startswith("--checkpoint=")]
+        skip = word in _WITH_VALUE
+    kept = [word for word in kept if not word.startswith(tuple(f"{flag}=" for flag in _WITH_VALUE))]
     return shlex.join([*kept, "--checkpoint", str(checkpoint), "--resume-training"])
 
 

@@ -59,28 +59,27 @@ def gpu_memory() -> dict[str, GpuMemory]:
 
 
 class DeviceMemory:
-    """What a slot's device holds before a trainer, so that what it leaves behind is noticed."""
+    """What the devices of a job hold before its trainer, so that what it leaves behind is noticed."""
 
     def __init__(self, devices: str | None) -> None:
-        self._device = devices or None
+        """``devices``: a ``CUDA_VISIBLE_DEVICES``, of one slot or several."""
+        self._names = devices.split(",") if devices else []
         self._before = self._used()
 
     def wait_until_free(self, shutdown: threading.Event) -> None:
         """Returns at once on a clean device; otherwise keeps the slot from its next job until it is."""
         leaked = self._leaked()
         while leaked and not shutdown.wait(_RELEASE_POLL_SECONDS):
-            _log.error("accelerator_memory_not_released", device=self._device, bytes=leaked)
+            for device, extra in leaked.items():
+                _log.error("accelerator_memory_not_released", device=device, bytes=extra)
             leaked = self._leaked()
 
-    def _leaked(self) -> int:
-        used = self._used()
-        if used is None or self._before is None:
-            return 0
-        extra = used - self._before
-        return extra if extra > _TOLERATED_BYTES else 0
+    def _leaked(self) -> dict[str, int]:
+        extra = {name: used - self._before.get(name, used) for name, used in self._used().items()}
+        return {name: leaked for name, leaked in extra.items() if leaked > _TOLERATED_BYTES}
 
-    def _used(self) -> int | None:
-        if self._device is None:
-            return None
-        memory = gpu_memory().get(self._device)
-        return None if memory is None else memory.used_bytes
+    def _used(self) -> dict[str, int]:
+        if not self._names:
+            return {}
+        found = gpu_memory()
+        return {name: found[name].used_bytes for name in self._names if name in found}

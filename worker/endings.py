@@ -7,6 +7,10 @@ from heimdall_core.domain.errors import ErrorCategory, ErrorInfo
 from worker.trainer_process import EXIT_DONE, EXIT_STOPPED, out_of_memory
 from worker.trainers import SERVER_LOST
 
+#: ``heimdall_core.training.ranks.EXIT_RANK_LOST``, which this process cannot import: it would load torch.
+EXIT_RANK_LOST = 76
+RANK_LOST = "rank_lost"
+
 
 def explain_exit(
     exit_code: int, error: dict[str, Any] | None, *, has_result: bool, memory_ran_out: bool = False
@@ -15,6 +19,8 @@ def explain_exit(
 
     ``memory_ran_out``: the kernel killed a process of this host or of our group for want of memory meanwhile.
     """
+    if error is not None and error["code"] == RANK_LOST and memory_ran_out:
+        return out_of_memory("the kernel killed a rank of the training because the host ran out of memory")
     if error is not None:
         return ErrorInfo(**(error | {"category": ErrorCategory(error["category"])}))
     if (exit_code == EXIT_DONE and has_result) or exit_code == EXIT_STOPPED:
@@ -35,6 +41,8 @@ TIME_LIMIT = ErrorInfo(
 def _explain_crash(exit_code: int) -> ErrorInfo:
     if exit_code == SERVER_LOST:
         return _crash("fork_server_lost", "the fork server died and its trainers with it")
+    if exit_code == EXIT_RANK_LOST:
+        return _crash(RANK_LOST, "a rank of the training was lost", "The job's log says which, and how.")
     if exit_code == -signal.SIGKILL:
         hint = "Somebody or the kernel's memory killer sent SIGKILL; see the host's kernel log."
         return _crash("trainer_killed", "the trainer was killed", hint)

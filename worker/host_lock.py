@@ -21,6 +21,10 @@ class HostLock:
         """The descriptor that the fork server inherits."""
         return self._file.fileno()
 
+    def close(self) -> None:
+        """Lets go of it, unless a fork server holds it too."""
+        self._file.close()
+
     def acquire(self, *, timeout_seconds: float) -> bool:
         """Takes the lock, which is then held to the end of the process; False: somebody else holds it."""
         deadline = time.monotonic() + timeout_seconds

@@ -32,7 +32,8 @@ def _train(
     start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
 ) -> dict[str, Any]:
     spec = adjusted(train_spec_from_dict(start["spec"]), start["adjustments"])
-    return _pipeline(spec, start, reporter, store, settings).run()
+    init_weights = _stored(start["inputs"].get("init_weights"))
+    return _pipeline(spec, start, reporter, store, settings, init_weights=init_weights).run()
 
 
 def adjusted(spec: TrainJobSpec, adjustments: Mapping[str, Any]) -> TrainJobSpec:
@@ -64,7 +65,13 @@ def _export(
 
 
 def _pipeline(
-    spec: TrainJobSpec, start: dict[str, Any], reporter: Reporter, store: ObjectStore, settings: Settings
+    spec: TrainJobSpec,
+    start: dict[str, Any],
+    reporter: Reporter,
+    store: ObjectStore,
+    settings: Settings,
+    *,
+    init_weights: StoredObject | None = None,
 ) -> "TrainingPipeline":
     import torch
 
@@ -87,6 +94,8 @@ def _pipeline(
         run_name=start["job_id"],
         tags={"heimdall.job_id": start["job_id"], "heimdall.attempt": str(start["attempt"])},
         resume_from=_checkpoint(start.get("resume_from")),
+        init_weights=init_weights,
+        pretrained_dir=settings.worker.pretrained_dir,
         checkpoint_seconds=settings.worker.checkpoint_seconds,
     )
 
@@ -143,7 +152,8 @@ def _load_manifest(dataset: dict[str, Any], job_id: str, store: ObjectStore, cac
 def _checkpoint(data: dict[str, Any] | None) -> Checkpoint | None:
     if data is None:
         return None
-    stored = StoredObject(uri=data["uri"], sha256=data["sha256"], num_bytes=data["num_bytes"])
+    stored = _stored(data)
+    assert stored is not None
     return Checkpoint(
         object=stored,
         epoch=data["epoch"],
@@ -151,6 +161,12 @@ def _checkpoint(data: dict[str, Any] | None) -> Checkpoint | None:
         metrics=data["metrics"],
         at_epoch_end=data["at_epoch_end"],
     )
+
+
+def _stored(data: dict[str, Any] | None) -> StoredObject | None:
+    if data is None:
+        return None
+    return StoredObject(uri=data["uri"], sha256=data["sha256"], num_bytes=data["num_bytes"])
 
 
 def _import(

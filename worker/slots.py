@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -40,9 +40,10 @@ class SlotPool:
         self._hinted = 0
         self._settling = threading.Lock()
         self._is_settled = False
+        slots = plan_slots(host.settings.worker, visible_gpus() if identity.has_gpu else ())
+        self._heavy = HeavySlots([slot for slot in slots if slot.is_heavy])
         self._threads = [
-            threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True)
-            for slot in plan_slots(host.settings.worker, visible_gpus() if identity.has_gpu else ())
+            threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True) for slot in slots
         ]
         self._presence = threading.Thread(target=self._keep_presence, name="presence", daemon=True)
 
@@ -75,13 +76,28 @@ class SlotPool:
     def _work(self, slot: "Slot") -> None:
         while not self._host.shutdown.is_set():
             asked_at, hinted = boot_seconds(), self._hinted
-            claim = self._claim(slot)
-            if claim is None:
+            if slot.is_heavy:
+                taken = self._heavy.take(slot, lambda free, most: self._claim(slot, free, most))
+            else:
+                claim = self._claim(slot, 1, 1)
+                taken = None if claim is None else (claim, [slot])
+            if taken is None:
                 self._wait(hinted)
                 continue
-            memory = DeviceMemory(slot.devices)
-            Attempt(self._host, claim, devices=slot.devices, claimed_at=asked_at).run()
+            claim, slots = taken
+            self._attend(claim, slots, asked_at)
+
+    def _attend(self, claim: Claim, slots: "Sequence[Slot]", asked_at: float) -> None:
+        devices = join_devices(slots)
+        memory = DeviceMemory(devices)
+        try:
+            Attempt(self._host, claim, devices=devices, claimed_at=asked_at).run()
             memory.wait_until_free(self._host.shutdown)
+        finally:
+            if slots[0].is_heavy:
+                self._heavy.give_back(slots)
+                # Theirs are other threads, and what waited for them may have been passed over.
+                self.wake()
 
     def _wait(self, hinted: int) -> None:
         """Until a hint comes after the first ``hinted``; every slot looks: not each takes every kind."""
@@ -89,7 +105,7 @@ class SlotPool:
             timeout = self._host.settings.worker.idle_poll_seconds
             self._hints.wait_for(lambda: self._hinted != hinted, timeout)
 
-    def _claim(self, slot: "Slot") -> Claim | None:
+    def _claim(self, slot: "Slot", free_devices: int, all_devices: int) -> Claim | None:
         # A warm trainer first: a job that is claimed waits for nothing.
         if not self._host.fork_server.wait_ready(timeout=0):
             self._host.fork_server.start()
@@ -104,6 +120,8 @@ class SlotPool:
                     lease_seconds=self._host.settings.lease.lease_seconds,
                     kinds=slot.kinds,
                     max_running_per_owner=self._host.settings.queue.max_running_per_owner,
+                    free_devices=free_devices,
+                    all_devices=all_devices,
                 )
         except SQLAlchemyError as error:
             _log.warning("claim_failed", reason=str(error.__cause__ or error))
@@ -159,6 +177,56 @@ class Slot:
     kinds: tuple[JobKind, ...]
     devices: str | None
     """Its ``CUDA_VISIBLE_DEVICES``; None: the host has no accelerator."""
+    is_heavy: bool = True
+    """Whether it may be one of several that a job takes."""
+
+
+class HeavySlots:
+    """Which of a host's slots are taken: a job that wants k devices takes k at once, or none.
+
+    One slot claims at a time, knowing how many are free, so that no two jobs wait for each other's slots.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = tuple(slots)
+        self._taken: set[str] = set()
+        self._lock = threading.Lock()
+
+    def take(
+        self, slot: Slot, claim: Callable[[int, int], Claim | None]
+    ) -> tuple[Claim, Sequence[Slot]] | None:
+        """Has a job claimed (``claim(devices free now, devices in all)``) and takes its slots.
+
+        None: there was none, or the slot is one of those that another slot's job has.
+        """
+        with self._lock:
+            if slot.name in self._taken:
+                return None
+            free = _distinct([slot, *(s for s in self._slots if s.name not in self._taken)])
+            job = claim(len(free), len(_distinct(self._slots)))
+            if job is None:
+                return None
+            slots = free[: job.num_devices]
+            self._taken.update(s.name for s in slots)
+            return job, slots
+
+    def give_back(self, slots: Sequence[Slot]) -> None:
+        """The job is over."""
+        with self._lock:
+            self._taken.difference_update(s.name for s in slots)
+
+
+def _distinct(slots: Sequence[Slot]) -> list[Slot]:
+    """At most one slot of each GPU, in order; where there is no GPU, each slot."""
+    found = {slot.devices or slot.name: slot for slot in reversed(slots)}
+    first = {slot.name for slot in found.values()}
+    return list({slot.name: slot for slot in slots if slot.name in first}.values())
+
+
+def join_devices(slots: Sequence[Slot]) -> str | None:
+    """The ``CUDA_VISIBLE_DEVICES`` of a job that has these slots; None: it stays as it is."""
+    named = [slot.devices for slot in slots if slot.devices is not None]
+    return ",".join(named) if named else None
 
 
 def plan_slots(settings: WorkerSettings, gpus: Sequence[str]) -> list[Slot]:
@@ -169,6 +237,6 @@ def plan_slots(settings: WorkerSettings, gpus: Sequence[str]) -> list[Slot]:
         Slot(name=f"slot-{n}", kinds=heavy, devices=gpus[n % len(gpus)] if gpus else None)
         for n in range(settings.slots if heavy else 0)
     ] + [
-        Slot(name=f"light-{n}", kinds=light, devices="" if gpus else None)
+        Slot(name=f"light-{n}", kinds=light, devices="" if gpus else None, is_heavy=False)
         for n in range(settings.light_slots if light else 0)
     ]

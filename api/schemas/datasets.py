@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from api.services import HandoutStore
 from heimdall_core.database.catalogue_tables import DatasetVersion
 from heimdall_core.datasets.freezing import FrozenDataset
+from heimdall_core.datasets.summary import VersionStatistics
 from heimdall_core.domain.manifest import ManifestReceiver
 
 
@@ -36,6 +37,9 @@ class DatasetDocument(BaseModel):
     version: int
     digest: str = Field(description="SHA-256 of the content; equal content has an equal digest.")
     counts: DatasetCounts
+    statistics: VersionStatistics | None = Field(
+        description="What it holds, in numbers; null: it was frozen before these were kept."
+    )
     receivers: list[ManifestReceiver] = Field(description="In the order of the network's channels.")
     query: dict[str, Any] = Field(description="As it was frozen; null members do not restrict.")
     split: dict[str, Any] = Field(description="As it was frozen.")
@@ -63,6 +67,7 @@ def dataset_document(row: DatasetVersion, store: HandoutStore) -> DatasetDocumen
         version=row.version,
         digest=row.digest,
         counts=DatasetCounts.model_validate(row.counts),
+        statistics=row.counts.get("statistics"),
         receivers=[ManifestReceiver(**receiver) for receiver in row.receivers],
         query=row.query,
         split=row.split,

@@ -19,7 +19,10 @@ class _Document(BaseModel):
 class QueueFacts(_Document):
     """Where a queued job stands."""
 
-    position: int = Field(description="1: the next.", examples=[3])
+    position: int = Field(
+        description="1: the next of those that wait for the same slots, in the order of the claim.",
+        examples=[3],
+    )
     reason: WaitReason = Field(
         description="`not_before`: its time has not come. `quota`: its owner runs as many jobs as one may. "
         "`no_worker`: no live worker can run it. `accelerator_busy`: every slot is taken. "

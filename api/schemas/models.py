@@ -73,6 +73,11 @@ class RetrainBody(BaseModel):
     force: bool = Field(
         default=False, description="Train even if the champion has seen all that is approved now."
     )
+    warm_start: bool = Field(
+        default=False,
+        description="Start from the champion's weights (`init_from`) instead of as the champion started. "
+        "A call that joins a queued job leaves it as it is.",
+    )
 
 
 def model_document(model: Model) -> ModelDocument:

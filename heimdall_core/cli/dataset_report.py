@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from heimdall_core.cli.client import Json
-from heimdall_core.cli.output import console, moment, say, show_table, table
+from heimdall_core.cli.output import console, metres, moment, say, show_table, table
 
 SPLITS = ("train", "val", "test")
 
@@ -44,6 +44,7 @@ def show_preview(name: str, found: Json) -> None:
     _tell(f"{name} would hold {of_recordings} by {receivers}, of {places}.")
     _show_extent(found)
     _show_splits(found)
+    _show_separation(found)
     _show_receivers(found["receivers"])
     _show_heard_by(found["heard_by"])
     _show_snr(found["snr"])
@@ -65,7 +66,17 @@ def show_version(version: Json) -> None:
             "recordings": f"{counts['recordings']:,} in {_number(counts['units'], 'unit')}",
         }
     )
-    _show_bars("split", "sessions", [(split, counts[split]) for split in SPLITS])
+    found = version.get("statistics")
+    if found:
+        _show_extent(found)
+        _show_splits(found)
+        _show_separation(found)
+        _show_receivers(found["receivers"])
+        _show_heard_by(found["heard_by"])
+        _show_snr(found["snr"])
+        _show_frequencies(found)
+    else:
+        _show_bars("split", "sessions", [(split, counts[split]) for split in SPLITS])
     made = _table("receiver", "latitude", "longitude", "altitude", right=(1, 2, 3))
     for receiver in version["receivers"]:
         place = (
@@ -120,11 +131,23 @@ def _show_splits(found: Json) -> None:
     splits = found["splits"]
     if not splits:
         return
-    made = _table("split", "sessions", "units", "", right=(1, 2))
+    made = _table("split", "sessions", "units", "positions", "", right=(1, 2, 3))
     most = max(size["sessions"] for size in splits.values())
     for split in SPLITS:
         size = splits[split]
-        made.add_row(split, f"{size['sessions']:,}", f"{size['units']:,}", _bar(size["sessions"], most))
+        numbers = (f"{size[name]:,}" for name in ("sessions", "units", "positions"))
+        made.add_row(split, *numbers, _bar(size["sessions"], most))
+    _show(made)
+
+
+def _show_separation(found: Json) -> None:
+    """How near the positions of val and test come to those that train."""
+    if not found["separation"]:
+        return
+    made = _table("nearest training position", "smallest", "10 %", "median", "shared", right=(1, 2, 3, 4))
+    for split, distance in found["separation"].items():
+        lengths = (metres(distance[name]) for name in ("smallest_m", "p10_m", "median_m"))
+        made.add_row(f"of {split} positions", *lengths, f"{distance['shared_positions']:,}")
     _show(made)
 
 

@@ -36,6 +36,7 @@ SENTENCES: Mapping[str, str] = {
     "features_ready": "features of {num_segments} segments are ready (from the cache: {cached})",
     "first_step": "first training step {seconds_since_start} s after the pipeline began",
     "training_finished": "trained {epochs} epochs, {steps} steps; the best was epoch {best_epoch}",
+    "labels_suspected": "{count} labels are improbable: `heimdall jobs residuals JOB --suspects` names them",
     "checkpoint.durable": "checkpoint of epoch {epoch} is durable",
     "recordings_read": "{described} recordings described, {refused} refused",
     "import_resumed": "goes on after {files_done} files",

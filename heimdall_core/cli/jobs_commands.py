@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ from heimdall_core.cli.following import describe, follow, phase_of
 from heimdall_core.cli.jobs_submitting import evaluate, export, submit, tell_result
 from heimdall_core.cli.models_commands import download_checked
 from heimdall_core.cli.output import console, moment, say, show_json, show_rows, size
+from heimdall_core.cli.residuals_report import MOST_ROWS, show_residuals, show_suspects
+from heimdall_core.domain.errors import InvalidRequest
 from heimdall_core.domain.job import JobKind, JobStatus
 
 app = typer.Typer(help="Jobs: submit, export, evaluate, follow, cancel.", no_args_is_help=True)
@@ -125,6 +128,43 @@ def files(
     )
     if to is not None and found:
         say(f"{len(found)} files in {to}, each as its SHA-256 says")
+
+
+@app.command()
+def residuals(
+    job_id: JobArgument,
+    suspects: Annotated[
+        bool,
+        typer.Option("--suspects", help="Only sessions with improbable labels, the least probable first."),
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1)] = MOST_ROWS,
+    as_json: JsonOption = False,
+) -> None:
+    """Shows the error of each session that a training or an evaluation predicted, and suspected mislabels."""
+    with connect() as client:
+        found = _read_residuals(client, job_id)
+    if as_json:
+        show_json(found["suspects"] if suspects else found)
+    elif suspects:
+        show_suspects(found, limit=limit)
+    else:
+        show_residuals(found, limit=limit)
+
+
+def _read_residuals(client: ApiClient, job_id: str) -> Json:
+    """The job's residuals.json, checked against its SHA-256."""
+    files = client.get(path_of("jobs", job_id, "artifacts"))["data"]
+    file = next((file for file in files if file["name"] == "residuals.json"), None)
+    if file is None:
+        raise InvalidRequest(
+            f"job {job_id} has no residuals.json",
+            hint="trainings, exports and evaluations have one when they have succeeded",
+        )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "residuals.json"
+        download_checked(file["download_url"], path, sha256=file["sha256"])
+        found: Json = json.loads(path.read_bytes())
+    return found
 
 
 @app.command()

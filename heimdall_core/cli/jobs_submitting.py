@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from heimdall_core.cli.client import Json, connect
-from heimdall_core.cli.completion import dataset_names
+from heimdall_core.cli.completion import dataset_names, model_names
 from heimdall_core.cli.following import follow
 from heimdall_core.cli.output import member, metres, say, show_json, size
 from heimdall_core.cli.request_bodies import read_body
@@ -22,12 +22,27 @@ KeyOption = Annotated[
 
 def submit(
     dataset: Annotated[str | None, _DATASET] = None,
+    *,
     model: Annotated[str | None, typer.Option(help="Name of the registered model.")] = None,
     backbone: Annotated[str | None, typer.Option(help="micro, atto, ... large.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    pretrained: Annotated[
+        bool | None, typer.Option(help="Start the backbone from published ImageNet weights.")
+    ] = None,
+    freeze_backbone: Annotated[
+        bool | None, typer.Option(help="Keep the backbone as it starts; needs --pretrained or --init-from.")
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from a registered model's weights: NAME (its champion) or NAME/VERSION.",
+            autocompletion=model_names,
+        ),
+    ] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
     file: Annotated[Path | None, typer.Option(help="The whole request as JSON; - reads stdin.")] = None,
     idempotency_key: KeyOption = None,
@@ -42,10 +57,13 @@ def submit(
     else:
         assert dataset is not None
         body = {"kind": "train", "dataset": _version_reference(dataset)}
-    _put(body, "model", name=model, backbone=backbone)
+    network = {"backbone": backbone, "pretrained": pretrained, "freeze_backbone": freeze_backbone}
+    _put(body, "model", name=model, **network)
     _put(body, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     if priority:
         body["priority"] = priority
+    if init_from is not None:
+        body["init_from"] = _version_reference(init_from)
     _submit(body, idempotency_key, watch=watch, as_json=as_json)
 
 

@@ -34,10 +34,12 @@ class Job(Base):
         CheckConstraint(f"(status in ({_TERMINAL})) = (finished_at is not null)", name="finished"),
         CheckConstraint("status <> 'failed' or error is not null", name="error"),
         Index(
-            "ix_job_claim",
+            "ix_job_queue",
             text("priority_rank desc"),
             "created_at",
+            "id",
             postgresql_where=text("status = 'queued'"),
+            postgresql_include=["owner", "kind"],
         ),
         Index(
             "ix_job_claim_owner",

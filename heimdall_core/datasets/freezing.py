@@ -14,12 +14,14 @@ from heimdall_core.datasets.definition import DatasetDefinition, SessionQuery
 from heimdall_core.datasets.duplicates import check_no_leak
 from heimdall_core.datasets.query_bounds import check_approved_only, check_bounds
 from heimdall_core.datasets.selection import select_sessions
+from heimdall_core.datasets.summary import VersionStatistics, describe_version
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import ObjectStore, StoredObject
 from heimdall_core.storage import join_uri
 
 _QUERY: TypeAdapter[SessionQuery] = TypeAdapter(SessionQuery)
+_STATISTICS: TypeAdapter[VersionStatistics] = TypeAdapter(VersionStatistics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,14 @@ def freeze_dataset(
         return FrozenDataset(version=former, created=False)
     uri = join_uri(f"s3://{bucket}/datasets", definition.name, f"{digest}.json")
     stored = store.put_bytes(uri, manifest.to_json(), media_type="application/json")
-    version = _version(manifest, definition, digest=digest, stored=stored, created_by=created_by)
+    statistics = describe_version(
+        selection,
+        [chosen.block for chosen in manifest.sessions],
+        [chosen.split for chosen in manifest.sessions],
+    )
+    version = _version(
+        manifest, definition, digest=digest, stored=stored, statistics=statistics, created_by=created_by
+    )
     session.add(version)
     session.flush()
     session.refresh(version)
@@ -66,7 +75,13 @@ def freeze_dataset(
 
 
 def _version(
-    manifest: Manifest, definition: DatasetDefinition, *, digest: str, stored: StoredObject, created_by: str
+    manifest: Manifest,
+    definition: DatasetDefinition,
+    *,
+    digest: str,
+    stored: StoredObject,
+    statistics: VersionStatistics,
+    created_by: str,
 ) -> DatasetVersion:
     return DatasetVersion(
         name=manifest.name,
@@ -74,7 +89,7 @@ def _version(
         digest=digest,
         manifest_uri=stored.uri,
         manifest_sha256=stored.sha256,
-        counts=_counts(manifest),
+        counts=_counts(manifest) | {"statistics": _STATISTICS.dump_python(statistics, mode="json")},
         receivers=[asdict(receiver) for receiver in manifest.receivers],
         query=_QUERY.dump_python(definition.query, mode="json"),
         split=asdict(definition.split),

@@ -14,7 +14,14 @@ from heimdall_core.datasets.freezing import check_selection, find_digest, next_v
 from heimdall_core.datasets.query_bounds import check_approved_only, check_bounds
 from heimdall_core.datasets.selection import select_sessions
 from heimdall_core.datasets.splitting import split_units
-from heimdall_core.datasets.summary import SelectionSummary, SplitSize, split_sizes, summarize
+from heimdall_core.datasets.summary import (
+    SelectionSummary,
+    Separation,
+    SplitSize,
+    separate,
+    split_sizes,
+    summarize,
+)
 from heimdall_core.domain.errors import InvalidRequest
 from heimdall_core.domain.manifest import Manifest, Split
 from heimdall_core.domain.spec import STRICT
@@ -87,6 +94,8 @@ class DatasetPreview(SelectionSummary):
 
     splits: Mapping[Split, SplitSize] | None
     """Null: the sessions cannot be split as asked; ``problems`` says why."""
+    separation: Mapping[Split, Separation] | None
+    """How far val and test lie from the nearest position that trains; null: as ``splits``."""
     units: int | None
     """Blocks, groups or sources that no split divides; null: the sessions cannot be divided so."""
     left_out: LeftOut
@@ -113,7 +122,10 @@ def preview_dataset(session: Session, definition: DatasetDefinition, *, raw_buck
     summary = summarize(selection)
     return DatasetPreview(
         **{member.name: getattr(summary, member.name) for member in fields(summary)},
-        splits=split_sizes(trial.units, trial.splits) if trial.splits else None,
+        splits=split_sizes(selection.sessions, trial.units, trial.split_of_each)
+        if trial.split_of_each
+        else None,
+        separation=separate(selection.sessions, trial.split_of_each) if trial.split_of_each else None,
         units=len(set(trial.units)) if trial.units else None,
         left_out=LeftOut(**selection.left_out),
         recordings_left_out=RecordingsLeftOut(**selection.recordings_left_out),

@@ -3,16 +3,22 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import median
-from typing import ClassVar
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from heimdall_core.datasets.assembling import SelectedSession, Selection
 from heimdall_core.datasets.definition import Box
 from heimdall_core.datasets.region import smallest_box
 from heimdall_core.domain.manifest import Split
 from heimdall_core.domain.spec import STRICT
+from heimdall_core.recordings.geodesy import distance_m
 
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 SNR_BIN_DB = 5
 MAX_FREQUENCIES = 20
 _DECIMALS = 2
@@ -27,6 +33,21 @@ class SplitSize:
     sessions: int
     units: int
     """Blocks, groups or sources."""
+    positions: int = 0
+    """Distinct positions of known sources."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Separation:
+    """How far the sessions of a split lie from the nearest position that trains: small distances leak."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    smallest_m: float
+    p10_m: float
+    median_m: float
+    shared_positions: int
+    """Positions of the split that the training split has too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,12 +163,81 @@ def summarize(selection: Selection) -> SelectionSummary:
     )
 
 
-def split_sizes(units: Sequence[str], splits: Mapping[str, Split]) -> dict[Split, SplitSize]:
-    """Sessions and units of each split; ``units`` holds one label per session."""
-    sessions = Counter(splits[unit] for unit in units)
-    parts = Counter(splits.values())
-    order: tuple[Split, ...] = ("train", "val", "test")
-    return {split: SplitSize(sessions=sessions[split], units=parts[split]) for split in order}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionStatistics(SelectionSummary):
+    """What a dataset version holds, in numbers."""
+
+    splits: Mapping[Split, SplitSize]
+    separation: Mapping[Split, Separation]
+    """Of val and test from train."""
+
+
+def describe_version(
+    selection: Selection, units: Sequence[str], split_of_each: Sequence[Split]
+) -> VersionStatistics:
+    """The numbers of a selection whose sessions, with one unit each, are split."""
+    summary = summarize(selection)
+    return VersionStatistics(
+        **{member.name: getattr(summary, member.name) for member in fields(summary)},
+        splits=split_sizes(selection.sessions, units, split_of_each),
+        separation=separate(selection.sessions, split_of_each),
+    )
+
+
+def split_sizes(
+    sessions: Sequence[SelectedSession], units: Sequence[str], split_of_each: Sequence[Split]
+) -> dict[Split, SplitSize]:
+    """Sessions, units and positions of each split; one unit and one split for each session."""
+    positions = _positions(sessions, split_of_each)
+    counts = Counter(split_of_each)
+    parts = Counter(split for _, split in set(zip(units, split_of_each, strict=True)))
+    return {
+        split: SplitSize(sessions=counts[split], units=parts[split], positions=len(positions[split]))
+        for split in SPLITS
+    }
+
+
+def separate(sessions: Sequence[SelectedSession], split_of_each: Sequence[Split]) -> dict[Split, Separation]:
+    """How far the positions of val and test lie from those of train; quantiles are over positions."""
+    positions = _positions(sessions, split_of_each)
+    trained = np.array(sorted(positions["train"]))
+    found: dict[Split, Separation] = {}
+    for split in ("val", "test"):
+        if positions[split] and len(trained):
+            nearest_m = _nearest_m(np.array(sorted(positions[split])), trained)
+            smallest, p10, half = np.quantile(nearest_m, [0.0, 0.1, 0.5]).tolist()
+            found[split] = Separation(
+                smallest_m=round(smallest, _DECIMALS),
+                p10_m=round(p10, _DECIMALS),
+                median_m=round(half, _DECIMALS),
+                shared_positions=len(positions[split] & positions["train"]),
+            )
+    return found
+
+
+def _positions(
+    sessions: Sequence[SelectedSession], split_of_each: Sequence[Split]
+) -> dict[Split, set[tuple[float, float]]]:
+    """The distinct latitudes and longitudes of each split."""
+    found: dict[Split, set[tuple[float, float]]] = {split: set() for split in SPLITS}
+    for one, split in zip(sessions, split_of_each, strict=True):
+        found[split].add((one.latitude, one.longitude))
+    return found
+
+
+def _nearest_m(positions: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Geodesic distance of each position (M, 2), degrees, to the nearest of the others.
+
+    The nearest is found on the sphere and measured on the ellipsoid: they differ by less than 1 %.
+    """
+    _, nearest = KDTree(_on_sphere(others)).query(_on_sphere(positions))
+    return distance_m(*positions.T, *others[nearest].T)
+
+
+def _on_sphere(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    latitude, longitude = np.radians(positions).T
+    ring = np.cos(latitude)
+    return np.stack([ring * np.cos(longitude), ring * np.sin(longitude), np.sin(latitude)], axis=1)
 
 
 def _most_first(item: tuple[float, int]) -> tuple[int, float]:

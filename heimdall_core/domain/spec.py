@@ -44,6 +44,17 @@ class DatasetRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """A registered model version."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    name: Name
+    version: Annotated[int, Ge(1)] | None = None
+    """Default: the champion at the time of the request, else the newest; written into the accepted spec."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """The network, and the registered model it becomes a version of."""
 
@@ -52,7 +63,10 @@ class ModelSpec:
     name: Name = "localization"
     backbone: Backbone = "tiny"
     pretrained: bool = False
+    """Start the backbone from published ImageNet weights; there are none of ``micro``."""
     freeze_backbone: bool = False
+    """Keep the backbone as ``pretrained`` or ``init_from`` gave it; its first layer, the heads and the way of
+    the levels train."""
     covariance: Literal["diagonal", "full"] = "diagonal"
 
 
@@ -75,6 +89,9 @@ class TrainingSpec:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
     augment: bool = True
+    level_noise_db: Annotated[float, Ge(0), Le(20)] = 0.5
+    """Standard deviation of what augmentation adds to a recording's SNR, dB; more keeps a training on few
+    positions from learning them by heart."""
     num_workers: Annotated[int, Ge(0), Le(64)] = 0
 
 
@@ -156,22 +173,13 @@ class TrainJobSpec:
     export: ExportSpec = field(default_factory=ExportSpec)
     register: RegisterSpec = field(default_factory=RegisterSpec)
     limits: LimitsSpec = field(default_factory=LimitsSpec)
-    init_from: str | None = None
+    init_from: ModelRef | None = None
+    """The model version whose weights the training starts from; null: the seed's. Its backbone must be the
+    same; its receivers, dataset and covariance may differ."""
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
     not_before: datetime | None = None
     """When it may start at the earliest; null: at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRef:
-    """A registered model version."""
-
-    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
-
-    name: Name
-    version: Annotated[int, Ge(1)] | None = None
-    """Default: the champion at the time of the request, else the newest; written into the accepted spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +265,14 @@ def _sub(data: Mapping[str, object], key: str) -> dict[str, object]:
     return dict(value)
 
 
+def _model_ref(value: object) -> ModelRef | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise TypeError("init_from must be an object")
+    return ModelRef(**value)
+
+
 def train_spec_from_dict(data: Mapping[str, object]) -> TrainJobSpec:
     """Reads back what ``spec_to_dict`` wrote (already validated: no bounds are checked here)."""
     export = _sub(data, "export")
@@ -271,7 +287,7 @@ def train_spec_from_dict(data: Mapping[str, object]) -> TrainJobSpec:
         export=ExportSpec(outputs=tuple(ExportOutput(**o) for o in outputs), **export),  # type: ignore[arg-type]
         register=RegisterSpec(**_sub(data, "register")),  # type: ignore[arg-type]
         limits=LimitsSpec(**_sub(data, "limits")),  # type: ignore[arg-type]
-        init_from=data.get("init_from"),  # type: ignore[arg-type]
+        init_from=_model_ref(data.get("init_from")),
         priority=Priority(str(data.get("priority", "normal"))),
         tags=_sub(data, "tags"),  # type: ignore[arg-type]
     )

@@ -41,9 +41,11 @@ class Truth:
 
     def evaluate(self, predictions: Predictions, members: NDArray[np.int64]) -> dict[str, float]:
         """The metrics of the sessions at ``members``."""
-        return evaluate(
-            predictions.take(members), self.latitude[members], self.longitude[members], self.origin
-        )
+        return self.evaluate_these(predictions.take(members), members)
+
+    def evaluate_these(self, predictions: Predictions, members: NDArray[np.int64]) -> dict[str, float]:
+        """The metrics of predictions of the sessions at ``members`` alone."""
+        return evaluate(predictions, self.latitude[members], self.longitude[members], self.origin)
 
 
 def by_receivers_heard(predictions: Predictions, truth: Truth) -> list[Group]:

@@ -6,7 +6,18 @@ from typing import Final
 
 import numpy as np
 
-from heimdall_core.evaluation.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, canvas, save
+from heimdall_core.evaluation.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    canvas,
+    save,
+    unit_of,
+)
 from heimdall_core.evaluation.metrics import CHI_SQUARED_2, Float
 
 _LABELS: Final[Mapping[str, str]] = {
@@ -23,19 +34,26 @@ _COLOURS: Final[Mapping[str, str]] = {
     "weighted_centroid": ORANGE,
     "train_mean": GREY,
 }
-_METRES_BELOW_M = 3000.0
 
 
 def draw_error_cdf(path: Path, errors_m: Mapping[str, Float]) -> Path:
     """The share of sessions within each error, the model's and the baselines'."""
     figure, axes = canvas(7.2, 4.8)
-    unit, divisor = _unit(np.concatenate(list(errors_m.values())))
+    unit, divisor = unit_of(float(np.median(np.concatenate(list(errors_m.values())))))
+    farthest = max(float(errors.max()) for errors in errors_m.values()) / divisor
     for name, errors in errors_m.items():
         ordered = np.sort(errors) / divisor
-        share = np.arange(1, len(ordered) + 1) / len(ordered)
+        share = np.append(np.arange(1, len(ordered) + 1) / len(ordered), 1.0)
         label = f"{_LABELS.get(name, name)}: median {np.median(ordered):.3g} {unit}"
         emphasis = {"linewidth": 2.4, "zorder": 3} if name == "model" else {"linewidth": 1.4}
-        axes.step(ordered, share, where="post", label=label, color=_COLOURS.get(name, PURPLE), **emphasis)
+        axes.step(
+            np.append(ordered, farthest),
+            share,
+            where="post",
+            label=label,
+            color=_COLOURS.get(name, PURPLE),
+            **emphasis,
+        )
     for level in (0.5, 0.9):
         axes.axhline(level, color=GREY, linewidth=0.7, linestyle=(0, (4, 4)), zorder=0)
     axes.set_xlim(0.0, np.percentile(np.concatenate(list(errors_m.values())), 99.0) / divisor)
@@ -44,7 +62,7 @@ def draw_error_cdf(path: Path, errors_m: Mapping[str, Float]) -> Path:
     axes.set_ylabel("share of sessions")
     axes.set_title(f"Error of {len(next(iter(errors_m.values())))} sessions", loc="left")
     axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
-    return save(figure, path)
+    return save(figure, path, palette=True)
 
 
 def draw_calibration(path: Path, squared_distance: Float, *, ence: float) -> Path:
@@ -66,14 +84,18 @@ def draw_calibration(path: Path, squared_distance: Float, *, ence: float) -> Pat
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="calibrated")
     axes.plot(nominal, observed, color=BLUE, linewidth=2.2, label="observed")
     for percent, radius in CHI_SQUARED_2.items():
-        axes.plot(percent / 100, np.mean(squared_distance <= radius), "o", color=BLUE, markersize=6)
+        share = float(np.mean(squared_distance <= radius))
+        axes.plot(percent / 100, share, "o", color=BLUE, markersize=6, zorder=4)
+        axes.annotate(
+            f"{share:.1%}" if share > 0.995 else f"{share:.0%}",
+            (percent / 100, share),
+            xytext=(9, -10),
+            textcoords="offset points",
+            fontsize=9,
+            color=BLUE,
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal coverage of the ellipse", ylabel="observed coverage")
     axes.set_aspect("equal")
     axes.set_title(f"Calibration: ENCE {ence:.3f}", loc="left")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
-    return save(figure, path)
-
-
-def _unit(errors_m: Float) -> tuple[str, float]:
-    """Metres for a city, kilometres for a country."""
-    return ("m", 1.0) if np.median(errors_m) < _METRES_BELOW_M else ("km", 1e3)
+    return save(figure, path, palette=True)

@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import Manifest, Split
+from heimdall_core.evaluation.ablation import Ablation, ReceiverRemoved, by_receiver_removed
 from heimdall_core.evaluation.baselines import LevelData, predict_baselines
 from heimdall_core.evaluation.breakdowns import Group, Truth, by_receivers_heard, by_snr
+from heimdall_core.evaluation.calibration import CalibrationSummary
 from heimdall_core.evaluation.map_plot import draw_map
 from heimdall_core.evaluation.metrics import Float, Predictions, error_m, residual_m, squared_mahalanobis
 from heimdall_core.evaluation.plots import draw_calibration, draw_error_cdf
+from heimdall_core.evaluation.receivers_plot import draw_receivers
+from heimdall_core.evaluation.residuals import Residuals
 from heimdall_core.features.feature_set import FeatureSet
 from heimdall_core.recordings.geodesy import to_plane_km
 
 REPORT_SCHEMA: Final = 1
 _MODEL: Final = "model"
+_SUSPECTS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +45,12 @@ class EvaluationReport:
     """By name, the model's first: (N,) metres."""
     receivers_km: Float
     receiver_names: tuple[str, ...]
+    receivers_removed: tuple[ReceiverRemoved, ...] = ()
+    """What each receiver contributes; empty: there is only one, or it was not asked."""
+    calibration: CalibrationSummary | None = None
+    """None: the model was evaluated as it is."""
+    residuals: Residuals | None = None
+    """Of every session that the model predicted."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -51,14 +62,25 @@ class EvaluationReport:
             "baselines": {name: dict(metrics) for name, metrics in self.baselines.items()},
             "by_receivers_heard": [group.to_dict() for group in self.receivers_heard],
             "by_snr_db": [group.to_dict() for group in self.snr],
+            "by_receiver_removed": [removed.to_dict() for removed in self.receivers_removed],
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "suspects": None if self.residuals is None else _suspects(self.residuals),
         }
 
     def write(self, folder: Path) -> list[Path]:
-        """Writes report.json, map.png, error_cdf.png and calibration.png; returns their paths."""
+        """Writes report.json, residuals.json and the pictures; returns their paths.
+
+        The pictures are map.png, error_cdf.png, calibration.png and, after an ablation, receivers.png.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / "report.json"
         report.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
-        return [report, self._write_map(folder), self._write_cdf(folder), self._write_calibration(folder)]
+        paths = [report, self._write_map(folder), self._write_cdf(folder), self._write_calibration(folder)]
+        if any(removed.change for removed in self.receivers_removed):
+            paths.append(self._write_receivers(folder))
+        if self.residuals is not None:
+            paths.append(self.residuals.write(folder / "residuals.json"))
+        return paths
 
     def _write_map(self, folder: Path) -> Path:
         origin = self.truth.origin
@@ -81,9 +103,20 @@ class EvaluationReport:
         distance = squared_mahalanobis(self.predictions, residual)
         return draw_calibration(folder / "calibration.png", distance, ence=self.metrics["ence"])
 
+    def _write_receivers(self, folder: Path) -> Path:
+        median_error_m = self.metrics["median_error_m"]
+        return draw_receivers(folder / "receivers.png", self.receivers_removed, median_error_m=median_error_m)
+
 
 def build_report(
-    *, feature_set: FeatureSet, manifest: Manifest, predictions: Predictions, split: Split = "test"
+    *,
+    feature_set: FeatureSet,
+    manifest: Manifest,
+    predictions: Predictions,
+    split: Split = "test",
+    ablation: Ablation | None = None,
+    calibration: CalibrationSummary | None = None,
+    residuals: Residuals | None = None,
 ) -> EvaluationReport:
     """Compares the predictions of a split, in the order of its sessions, with the truth and the baselines.
 
@@ -96,17 +129,19 @@ def build_report(
     """
     test = _filled(feature_set, split)
     train = _filled(feature_set, "train")
-    calibration = feature_set.indices("val")
+    val = feature_set.indices("val")
     origin = (manifest.origin_latitude, manifest.origin_longitude)
     receivers_km = _receivers_km(manifest, origin)
     truth = _truth(feature_set, test, origin)
     estimates = {_MODEL: predictions} | predict_baselines(
         LevelData.of(feature_set, receivers_km, origin),
         train=train,
-        calibration=calibration if len(calibration) else train,
+        calibration=val if len(val) else train,
         test=test,
     )
     everyone = np.arange(len(test))
+    names = tuple(receiver.name for receiver in manifest.receivers)
+    removed = () if ablation is None else by_receiver_removed(ablation, names, predictions, truth)
     errors = {name: error_m(p, truth.latitude, truth.longitude) for name, p in estimates.items()}
     metrics = {name: truth.evaluate(p, everyone) for name, p in estimates.items()}
     return EvaluationReport(
@@ -120,8 +155,20 @@ def build_report(
         truth=truth,
         errors_m=errors,
         receivers_km=receivers_km,
-        receiver_names=tuple(r.name for r in manifest.receivers),
+        receiver_names=names,
+        receivers_removed=tuple(removed),
+        calibration=calibration,
+        residuals=residuals,
     )
+
+
+def _suspects(residuals: Residuals) -> dict[str, Any]:
+    """How many labels are improbable, and the least probable ones; residuals.json has them all."""
+    suspects = residuals.suspects()
+    return {
+        "count": len(suspects),
+        "session_ids": [residuals.session_ids[suspect.place] for suspect in suspects[:_SUSPECTS_NAMED]],
+    }
 
 
 def _filled(feature_set: FeatureSet, split: Split) -> NDArray[np.int64]:

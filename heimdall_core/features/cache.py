@@ -15,7 +15,7 @@ from heimdall_core.features.building import build_features
 from heimdall_core.features.feature_set import FeatureSet, open_feature_set
 
 #: Raised when the same IQ would give other features: it is part of the key.
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 _LOCK_POLL_SECONDS = 0.05
 
 OnProgress = Callable[[int, int], None]

@@ -1,6 +1,7 @@
 """A session's recordings from the object store: checked, decoded, resampled, cut into segments."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from heimdall_core.domain.manifest import FeatureSettings, ManifestRecording, Ma
 from heimdall_core.domain.ports import ObjectStore
 from heimdall_core.features.resampling import resample, resampled_length
 from heimdall_core.recordings.iq import BYTES_PER_SAMPLE, decode
+from heimdall_core.recordings.noise_floor import estimate_noise_floor_dbfs, has_wide_evidence
 
 #: One request spans the gaps between recordings (tar headers, JSON) unless they exceed this share.
 _WORTHWHILE_SPAN = 1.25
@@ -27,7 +29,7 @@ class SessionSegments:
     receivers: NDArray[np.int64]
     """(present receivers,) places in the manifest."""
     noise_floor_dbfs: NDArray[np.float32]
-    """(present receivers,), NaN where unstated."""
+    """(present receivers,), stated or measured beyond the guard bands; NaN: the front end estimates it."""
 
     @property
     def num_segments(self) -> int:
@@ -81,27 +83,46 @@ def fetch_session(
         StorageUnavailable: the store did not answer.
     """
     payloads = _read_ranges(session, store)
+    cut = [
+        _cut(recording, payload, settings, num_segments)
+        for recording, payload in zip(session.recordings, payloads, strict=True)
+    ]
     return SessionSegments(
-        samples=np.stack(
-            [
-                _cut(recording, payload, settings, num_segments)
-                for recording, payload in zip(session.recordings, payloads, strict=True)
-            ]
-        ),
+        samples=np.stack([samples for samples, _ in cut]),
         receivers=np.array([places[r.receiver] for r in session.recordings], np.int64),
-        noise_floor_dbfs=np.array(
-            [np.nan if r.noise_floor_dbfs is None else r.noise_floor_dbfs for r in session.recordings],
-            np.float32,
-        ),
+        noise_floor_dbfs=np.array([floor_dbfs for _, floor_dbfs in cut], np.float32),
     )
+
+
+def known_noise_floor_dbfs(
+    samples: NDArray[np.complex64],
+    *,
+    sample_rate_hz: float,
+    stated_dbfs: float | None,
+    settings: FeatureSettings,
+) -> float:
+    """The floor that the front end is told: stated, else heard beyond the guard bands, else NaN."""
+    if stated_dbfs is not None:
+        return stated_dbfs
+    if not has_wide_evidence(sample_rate_hz, settings.channel_bandwidth_hz):
+        return math.nan
+    measured = estimate_noise_floor_dbfs(
+        samples, sample_rate_hz=sample_rate_hz, bandwidth_hz=settings.channel_bandwidth_hz
+    )
+    return math.nan if measured is None else measured
 
 
 def _cut(
     recording: ManifestRecording, payload: bytes, settings: FeatureSettings, num_segments: int
-) -> NDArray[np.complex64]:
+) -> tuple[NDArray[np.complex64], float]:
+    """(num_segments, segment_samples) and the noise floor."""
+    rate_hz = recording.sample_rate_hz
     samples = decode(payload, recording.format)
-    samples = resample(samples, recording.sample_rate_hz, settings.sample_rate_hz)
-    return samples[: num_segments * settings.segment_samples].reshape(num_segments, -1)
+    floor_dbfs = known_noise_floor_dbfs(
+        samples, sample_rate_hz=rate_hz, stated_dbfs=recording.noise_floor_dbfs, settings=settings
+    )
+    resampled = resample(samples, rate_hz, settings.sample_rate_hz)
+    return resampled[: num_segments * settings.segment_samples].reshape(num_segments, -1), floor_dbfs
 
 
 def _read_ranges(session: ManifestSession, store: ObjectStore) -> list[bytes]:

@@ -1,22 +1,24 @@
 """The spectrogram front end: one receiver's IQ segment to its rows of the network's input."""
 
-import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.features import rows
 from heimdall_core.features.filterbank import mirrored_bank
 from heimdall_core.features.spectrogram import SMALLEST_POWER, power_spectrogram, to_decibels
+from heimdall_core.recordings.noise_floor import (
+    CELL_FRAMES,
+    FLAT_FRACTION,
+    FLOOR_QUANTILE,
+    guard_bins,
+    lowest_tenth,
+)
 
-#: Quantile of the guard-band powers that stands for the noise: low, so that splatter does not lift it.
-FLOOR_QUANTILE = 0.25
-#: Bins nearest the channel that a Hann window's main lobe can fill from inside it.
-_GUARD_GAP_BINS = 2
-#: Resampling filters are flat to this fraction of the Nyquist frequency; bins beyond it are no evidence.
-FLAT_FRACTION = 0.94
 _FEWEST_GUARD_BINS = 8
 
 
@@ -54,12 +56,15 @@ class SpectrogramFrontEnd(nn.Module):
         self.settings = settings
         frequency_hz = torch.fft.fftfreq(settings.n_fft, d=1.0 / settings.sample_rate_hz)
         bank = mirrored_bank(settings.num_bands, settings.n_fft, settings.sample_rate_hz, settings.scale)
-        channel, guard_bins = _channel_and_guard(frequency_hz, settings)
+        channel = (frequency_hz.abs() <= settings.channel_bandwidth_hz / 2).float()
+        guard_2M = torch.from_numpy(_guard_bands(settings))
+        self.cell_frames = min(CELL_FRAMES, settings.num_frames)
+        self.floor_share = lowest_tenth(settings.n_fft, settings.hop, guard_2M.shape[1], self.cell_frames)
         self.register_buffer("window", torch.hann_window(settings.n_fft), persistent=False)
         self.register_buffer("bank", torch.from_numpy(bank).float(), persistent=False)
         self.register_buffer("frequency_khz", frequency_hz / 1e3, persistent=False)
         self.register_buffer("channel", channel, persistent=False)
-        self.register_buffer("guard_bins", guard_bins, persistent=False)
+        self.register_buffer("guard_bins", guard_2M, persistent=False)
 
     def forward(self, iq: Tensor, noise_floor_dbfs: Tensor) -> Tensor:
         """(B, segment_samples) complex64, (B,) dBFS or NaN -> (B, 128, num_frames) float32."""
@@ -80,17 +85,16 @@ class SpectrogramFrontEnd(nn.Module):
         )
 
     def estimate_floor_dbfs(self, power_BTN: Tensor) -> Tensor:
-        """The in-channel noise power (B,), dBFS, from the bins outside the channel.
+        """The in-channel noise power (B,), dBFS, from the guard bands on both sides of the channel.
 
-        The power of a noise bin is exponentially distributed, so its q-quantile is -ln(1 - q) times its
-        mean: the measured quantile is divided by that to be unbiased, then multiplied by the number of bins
-        in the channel.
+        As ``recordings.noise_floor`` describes: a cell is the mean of one side over a few frames, and the
+        lowest tenth of the cells, divided by what it is in noise of mean 1, is a bin's noise.
         """
-        guard_BM = power_BTN[..., self.guard_bins].flatten(1)
-        rank = max(1, round(FLOOR_QUANTILE * guard_BM.shape[1]))
-        quantile_B = torch.topk(guard_BM, rank, dim=1, largest=False).values[:, -1]
-        mean_B = quantile_B / -math.log1p(-FLOOR_QUANTILE)
-        return to_decibels(mean_B * self.channel.sum())
+        side_BT2 = power_BTN[..., self.guard_bins].mean(-1)
+        cells_BC = side_BT2.unfold(1, self.cell_frames, 1).mean(-1).flatten(1)
+        rank = max(1, round(FLOOR_QUANTILE * cells_BC.shape[1]))
+        tenth_B = torch.topk(cells_BC, rank, dim=1, largest=False).values[:, -1]
+        return to_decibels(tenth_B / self.floor_share * self.channel.sum())
 
     def _floor_dbfs(self, power_BTN: Tensor, stated_dbfs: Tensor) -> Tensor:
         unstated = torch.isnan(stated_dbfs)
@@ -132,15 +136,17 @@ def _check_layout(settings: FeatureSettings) -> None:
         raise ValueError(f"num_bands must be {rows.FIRST_SIDE_ROW}: the rows after them are fixed")
 
 
-def _channel_and_guard(frequency_hz: Tensor, settings: FeatureSettings) -> tuple[Tensor, Tensor]:
-    """A 0/1 mask of the channel's bins, and the indices of the guard bands' bins."""
-    distance_hz = frequency_hz.abs()
-    edge_hz = settings.channel_bandwidth_hz / 2
-    first_hz = edge_hz + _GUARD_GAP_BINS * settings.sample_rate_hz / settings.n_fft
-    guard = (distance_hz > first_hz) & (distance_hz <= FLAT_FRACTION * settings.sample_rate_hz / 2)
-    if int(guard.sum()) < _FEWEST_GUARD_BINS:
+def _guard_bands(settings: FeatureSettings) -> NDArray[np.int64]:
+    """Bins above and below the channel, (2, M)."""
+    bins_2M = guard_bins(
+        settings.n_fft,
+        settings.sample_rate_hz,
+        bandwidth_hz=settings.channel_bandwidth_hz,
+        highest_hz=FLAT_FRACTION * settings.sample_rate_hz / 2,
+    )
+    if bins_2M.size < _FEWEST_GUARD_BINS:
         raise ValueError(
             f"channel_bandwidth_hz={settings.channel_bandwidth_hz:g} leaves too few bins outside the channel "
             f"at {settings.sample_rate_hz:g} Hz to estimate a noise floor"
         )
-    return (distance_hz <= edge_hz).float(), guard.nonzero().flatten()
+    return bins_2M

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session, aliased
 
 from heimdall_core.database.job_tables import Job, JobAttempt, Worker
 from heimdall_core.domain.job import JobKind, JobPhase, JobStatus
+from heimdall_core.jobs.capacity import LIGHT_KINDS, devices_of, num_devices, saves_up
 from heimdall_core.jobs.events import record_event
 
-#: Kinds that need no accelerator.
-LIGHT_KINDS: tuple[JobKind, ...] = (JobKind.IMPORT, JobKind.EVALUATE, JobKind.EXPORT)
+__all__ = ["LIGHT_KINDS", "Claim", "LeaseLost", "WorkerIdentity", "claim_job", "eligible", "from_now"]
+
 _PER_OWNER = 8
 """Candidates of each owner: as many claims at once may find each other's rows locked."""
 
@@ -47,6 +48,8 @@ class Claim:
     adjustments: dict[str, Any]
     #: What is left of the job's running time; None: no limit.
     runtime_left_seconds: float | None
+    #: Slots that it takes at once.
+    num_devices: int = 1
 
     def guard(self) -> list[ColumnElement[bool]]:
         """True of the row while this attempt holds it."""
@@ -69,8 +72,13 @@ def claim_job(
     lease_seconds: float,
     kinds: Sequence[JobKind] = tuple(JobKind),
     max_running_per_owner: int | None = None,
+    free_devices: int = 1,
+    all_devices: int | None = None,
 ) -> Claim | None:
     """Takes the next due job that this worker can run. None: there is none, or the worker is draining.
+
+    A job that wants more devices than are free now is passed over, unless this is the worker that saves
+    up for it (``saves_up``): then what comes after it is not taken either.
 
     Args:
         session: the transaction; commit before anything is started.
@@ -78,20 +86,34 @@ def claim_job(
         lease_seconds: how long the job is this attempt's without a heartbeat.
         kinds: what this slot takes.
         max_running_per_owner: an owner with so many running jobs has to wait.
+        free_devices: what one job can have now, the slot of the caller included.
+        all_devices: what one job can have when nothing else runs there; None: no more than is free.
     """
     if _is_draining(session, worker.name):
         return None
-    candidates = session.execute(_candidates(worker, kinds, max_running_per_owner)).all()
-    for job_id, owner in candidates:
-        if max_running_per_owner is not None and not _has_room(session, owner, max_running_per_owner):
-            continue
-        if claim := _take(session, job_id, worker, lease_seconds):
-            return claim
+    # A worker that others keep from its larger jobs looks among the smaller ones alone.
+    for most in sorted({all_devices or free_devices, free_devices}, reverse=True):
+        passed_over = False
+        statement = _candidates(worker, kinds, max_running_per_owner, most)
+        for job_id, owner, devices in session.execute(statement).all():
+            if devices > free_devices:
+                if saves_up(session, worker.name, job_id, alive_seconds=lease_seconds):
+                    return None
+                passed_over = True
+                continue
+            if max_running_per_owner is not None and not _has_room(session, owner, max_running_per_owner):
+                continue
+            if claim := _take(session, job_id, worker, lease_seconds):
+                return claim
+        if not passed_over:
+            return None
     return None
 
 
-def eligible(worker: WorkerIdentity, kinds: Sequence[JobKind]) -> list[ColumnElement[bool]]:
-    """True of the queued jobs that are due and that this worker can run."""
+def eligible(
+    worker: WorkerIdentity, kinds: Sequence[JobKind], max_devices: int = 1
+) -> list[ColumnElement[bool]]:
+    """True of the queued jobs that are due and that this worker can run on so many devices."""
     accelerators = ["auto", "cpu"] + (["gpu"] if worker.has_gpu else [])
     fits = or_(Job.min_memory_bytes.is_(None), Job.min_memory_bytes <= (worker.memory_bytes or 0))
     return [
@@ -101,6 +123,7 @@ def eligible(worker: WorkerIdentity, kinds: Sequence[JobKind]) -> list[ColumnEle
         Job.accelerator.in_(accelerators),
         Job.kind.in_([kind.value for kind in kinds]),
         fits,
+        num_devices() <= max_devices,
     ]
 
 
@@ -110,20 +133,22 @@ def _is_draining(session: Session, name: str) -> bool:
     return session.scalar(statement) is not None
 
 
-def _candidates(worker: WorkerIdentity, kinds: Sequence[JobKind], limit_per_owner: int | None) -> Any:
+def _candidates(
+    worker: WorkerIdentity, kinds: Sequence[JobKind], limit_per_owner: int | None, max_devices: int
+) -> Any:
     """The best few jobs of each owner, best first; cheap however many are queued."""
     owners = _queued_owners()
     running = _running_by_owner()
     first = (
-        select(Job.id, Job.priority_rank, Job.created_at)
-        .where(Job.owner == owners.c.owner, *eligible(worker, kinds))
+        select(Job.id, Job.priority_rank, Job.created_at, num_devices().label("num_devices"))
+        .where(Job.owner == owners.c.owner, *eligible(worker, kinds, max_devices))
         .order_by(Job.priority_rank.desc(), Job.created_at, Job.id)
         .limit(_PER_OWNER)
         .lateral("first")
     )
     num_running = func.coalesce(running.c.num_running, 0)
     statement = (
-        select(first.c.id, owners.c.owner)
+        select(first.c.id, owners.c.owner, first.c.num_devices)
         .select_from(owners)
         .join(first, true())
         .outerjoin(running, running.c.owner == owners.c.owner)
@@ -218,6 +243,7 @@ def _claim_of(job: Job, worker: WorkerIdentity, waited_seconds: float) -> Claim:
         waited_seconds=waited_seconds,
         adjustments=job.adjustments,
         runtime_left_seconds=None if limit is None else max(0.0, limit - job.runtime_seconds),
+        num_devices=devices_of(job.spec),
     )
 
 

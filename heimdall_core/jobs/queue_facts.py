@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import ARRAY, Double, Select, Text, cast, column, func, literal, select, true
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Job, Worker
-from heimdall_core.domain.job import JobStatus
-from heimdall_core.jobs.claiming import LIGHT_KINDS
+from heimdall_core.domain.job import JobKind, JobStatus
+from heimdall_core.jobs.capacity import LIGHT_KINDS, can_run, devices_of, num_devices
+from heimdall_core.jobs.positions import Queue
 
 _HISTORY = 50
 """Succeeded jobs that tell how long the next ones take."""
-_FEW = 3
-"""So many positions are counted one by one; more, in one pass over the queue."""
 
 
 class WaitReason(StrEnum):
@@ -51,7 +51,7 @@ class QueueFacts:
     """Where one queued job stands."""
 
     position: int
-    """1: the next."""
+    """1: the next of those that wait for the same slots, in the order of the claim."""
     reason: WaitReason
     estimated_start_at: datetime | None
     """Median; None: no worker, or no history."""
@@ -62,9 +62,59 @@ def queue_facts(session: Session, jobs: Sequence[Job], policy: QueuePolicy) -> d
     """The facts of queued jobs by id; nothing is read if there is none."""
     if not jobs:
         return {}
-    positions = _positions(session, jobs)
     fleet = _Fleet.read(session, policy)
-    return {job.id: fleet.facts(job, positions[job.id]) for job in jobs if job.id in positions}
+    queue = Queue.read(session, jobs, fleet.is_light)
+    running = fleet.num_running()
+    outlooks: dict[_Needs, _Outlook] = {}
+    facts = {}
+    for job in jobs:
+        if (needs := _Needs.of(job)) not in outlooks:
+            outlooks[needs] = fleet.outlook(job)
+        outlook = outlooks[needs]
+        position = queue.position(job, running if outlook.has_turns else None)
+        facts[job.id] = fleet.facts(job, position, outlook)
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What of a job decides which workers can run it."""
+
+    kind: str
+    accelerator: str
+    min_memory_bytes: int | None
+
+    devices: int
+
+    @staticmethod
+    def of(job: Job) -> "_Needs":
+        return _Needs(job.kind, job.accelerator, job.min_memory_bytes, devices_of(job.spec))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlook:
+    """What all jobs with the same needs can expect."""
+
+    has_worker: bool
+    has_free_slot: bool
+    has_turns: bool
+    """Whether other jobs can run when one is claimed, so that it matters whose they are."""
+    num_slots: int
+    waits: Sequence[tuple[float, float]]
+    """Median and 90th percentile of: seconds left of what runs, seconds of each job. Empty: no history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """Jobs of one kind and owner on one worker."""
+
+    kind: str
+    owner: str
+    worker: str | None
+    seconds: Sequence[float]
+    """Of each so far."""
+    devices: int
+    """Slots that they take together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,114 +124,136 @@ class _Fleet:
     now: datetime
     policy: QueuePolicy
     workers: Sequence[Worker]
-    running: Sequence[Any]
-    """(kind, owner, worker, attempt's seconds so far)."""
+    running: Sequence[_Running]
     durations: Mapping[str, tuple[float, float]]
     """Median and 90th percentile of the seconds that a kind takes."""
 
     @staticmethod
     def read(session: Session, policy: QueuePolicy) -> "_Fleet":
         alive = Worker.last_seen_at > func.now() - timedelta(seconds=policy.worker_alive_seconds)
-        seconds = func.extract("epoch", func.now() - Job.started_at)
+        now, durations = _history(session)
         return _Fleet(
-            now=session.execute(select(func.now())).scalar_one(),
+            now=now,
             policy=policy,
             workers=session.scalars(select(Worker).where(alive, Worker.draining_at.is_(None))).all(),
-            running=session.execute(
-                select(Job.kind, Job.owner, Job.lease_owner, seconds).where(
-                    Job.status == JobStatus.RUNNING.value
-                )
-            ).all(),
-            durations=_durations(session),
+            running=_running(session),
+            durations=durations,
         )
 
-    def facts(self, job: Job, position: int) -> QueueFacts:
-        able = [worker for worker in self.workers if _can_run(worker, job)]
-        reason = self._reason(job, able)
-        p50, p90 = (self._start(job, position, able, reason, rank) for rank in (0, 1))
+    def is_light(self, kind: str) -> bool:
+        """Whether it waits for the slots of light kinds, which not every fleet has."""
+        return kind in LIGHT_KINDS and any(worker.light_slots for worker in self.workers)
+
+    def num_running(self) -> Counter[str]:
+        """By owner."""
+        counts: Counter[str] = Counter()
+        for group in self.running:
+            counts[group.owner] += len(group.seconds)
+        return counts
+
+    def outlook(self, job: Job) -> _Outlook:
+        able = [worker for worker in self.workers if can_run(worker, job)]
+        rivals = [group for group in self.running if self.is_light(group.kind) == self.is_light(job.kind)]
+        busy: Counter[str | None] = Counter()
+        for group in rivals:
+            busy[group.worker] += group.devices
+        free = (_num_slots(worker, job.kind) - busy[worker.name] for worker in able)
+        return _Outlook(
+            has_worker=bool(able),
+            has_free_slot=any(count >= devices_of(job.spec) for count in free),
+            has_turns=sum(_num_slots(worker, job.kind) for worker in self.workers) > 1,
+            num_slots=sum(_num_slots(worker, job.kind) for worker in able),
+            waits=self._waits(job.kind, rivals),
+        )
+
+    def _waits(self, kind: str, rivals: Sequence[_Running]) -> Sequence[tuple[float, float]]:
+        typical = self.durations.get(kind)
+        if typical is None:
+            return ()
+        left = [
+            sum(
+                max(0.0, self.durations.get(group.kind, typical)[rank] - s)
+                for group in rivals
+                for s in group.seconds
+            )
+            for rank in (0, 1)
+        ]
+        return list(zip(left, typical, strict=True))
+
+    def facts(self, job: Job, position: int, outlook: _Outlook) -> QueueFacts:
+        reason = self._reason(job, outlook)
+        p50, p90 = self._starts(job, position, outlook, reason)
         return QueueFacts(
             position=position, reason=reason, estimated_start_at=p50, estimated_start_p90_at=p90
         )
 
-    def _reason(self, job: Job, able: Sequence[Worker]) -> WaitReason:
+    def _reason(self, job: Job, outlook: _Outlook) -> WaitReason:
         if job.not_before > self.now:
             return WaitReason.NOT_BEFORE
         limit = self.policy.max_running_per_owner
-        if limit is not None and sum(row.owner == job.owner for row in self.running) >= limit:
+        if limit is not None and self.num_running()[job.owner] >= limit:
             return WaitReason.QUOTA
-        if not able:
+        if not outlook.has_worker:
             return WaitReason.NO_WORKER
-        busy = Counter(row.lease_owner for row in self.running if self._shares_slots(row.kind, job.kind))
-        free = any(busy[worker.name] < _num_slots(worker, job.kind) for worker in able)
-        return WaitReason.STARTING if free else WaitReason.ACCELERATOR_BUSY
+        return WaitReason.STARTING if outlook.has_free_slot else WaitReason.ACCELERATOR_BUSY
 
-    def _start(
-        self, job: Job, position: int, able: Sequence[Worker], reason: WaitReason, rank: int
-    ) -> datetime | None:
-        """Now, plus the work before it over the slots that can do it; rank 0: median, 1: 90th percentile."""
-        slots = sum(_num_slots(worker, job.kind) for worker in able)
-        if job.kind not in self.durations or not slots or reason is WaitReason.QUOTA:
-            return None
-        typical = self.durations[job.kind][rank]
-        left = sum(
-            max(0.0, self.durations.get(row.kind, (typical, typical))[rank] - float(row[3]))
-            for row in self.running
-            if self._shares_slots(row.kind, job.kind)
+    def _starts(
+        self, job: Job, position: int, outlook: _Outlook, reason: WaitReason
+    ) -> tuple[datetime | None, datetime | None]:
+        """Now, plus the work before it over the slots that can do it: median and 90th percentile."""
+        if not outlook.waits or not outlook.num_slots or reason is WaitReason.QUOTA:
+            return None, None
+        starts_now = reason is WaitReason.STARTING and position == 1
+        p50, p90 = (
+            self.now
+            if starts_now
+            else self.now + timedelta(seconds=(left + (position - 1) * each) / outlook.num_slots)
+            for left, each in outlook.waits
         )
-        free = reason is WaitReason.STARTING
-        wait = 0.0 if free and position == 1 else (left + (position - 1) * typical) / slots
-        return max(self.now + timedelta(seconds=wait), job.not_before)
-
-    def _shares_slots(self, kind: str, other: str) -> bool:
-        has_light = any(worker.light_slots for worker in self.workers)
-        return not has_light or (kind in LIGHT_KINDS) == (other in LIGHT_KINDS)
+        return max(p50, job.not_before), max(p90, job.not_before)
 
 
 def _num_slots(worker: Worker, kind: str) -> int:
     return worker.light_slots if kind in LIGHT_KINDS and worker.light_slots else worker.slots
 
 
-def _can_run(worker: Worker, job: Job) -> bool:
-    if worker.kinds is not None and job.kind not in worker.kinds:
-        return False
-    if job.accelerator == "gpu" and worker.accelerator == "cpu":
-        return False
-    return job.min_memory_bytes is None or (worker.memory_bytes or 0) >= job.min_memory_bytes
+def _running(session: Session) -> list[_Running]:
+    return [
+        _Running(kind=kind, owner=owner, worker=worker, seconds=seconds, devices=devices)
+        for kind, owner, worker, seconds, devices in session.execute(_select_running())
+    ]
 
 
-def _positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    if len(jobs) <= _FEW:
-        return {job.id: 1 + _count_ahead(session, job) for job in jobs}
-    place = func.row_number().over(order_by=(Job.priority_rank.desc(), Job.created_at, Job.id))
-    ranked = select(Job.id, place.label("position")).where(Job.status == JobStatus.QUEUED.value).subquery()
-    wanted = [job.id for job in jobs]
-    rows = session.execute(select(ranked.c.id, ranked.c.position).where(ranked.c.id.in_(wanted)))
-    return {row.id: row.position for row in rows}
+@cache
+def _select_running() -> Select[Any]:
+    seconds = cast(func.extract("epoch", func.now() - func.coalesce(Job.started_at, func.now())), Double)
+    group = (Job.kind, Job.owner, Job.lease_owner)
+    columns: tuple[Any, ...] = (*group, func.array_agg(seconds), func.sum(num_devices()))
+    return select(*columns).where(Job.status == JobStatus.RUNNING.value).group_by(*group)
 
 
-def _count_ahead(session: Session, job: Job) -> int:
-    place = (-job.priority_rank, job.created_at, job.id)
-    ahead = tuple_(-Job.priority_rank, Job.created_at, Job.id) < place
-    statement = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED.value, ahead)
-    return session.scalar(statement) or 0
+def _history(session: Session) -> tuple[datetime, dict[str, tuple[float, float]]]:
+    """The present, and of each kind with succeeded jobs the median and 90th percentile of their seconds."""
+    rows = session.execute(_select_history()).all()
+    return rows[0].now, {row.kind: (row.p50, row.p90) for row in rows if row.p50 is not None}
 
 
-def _durations(session: Session) -> dict[str, tuple[float, float]]:
-    """Of the newest succeeded jobs of each kind."""
-    seconds = func.extract("epoch", Job.finished_at - Job.started_at)
-    number = func.row_number().over(partition_by=Job.kind, order_by=Job.finished_at.desc())
-    ended = (
-        select(Job.kind, seconds.label("seconds"), number.label("number"))
-        .where(Job.status == JobStatus.SUCCEEDED.value, Job.finished_at > func.now() - timedelta(days=30))
-        .subquery()
-    )
-    statement = (
-        select(
-            ended.c.kind,
-            func.percentile_cont(0.5).within_group(ended.c.seconds),
-            func.percentile_cont(0.9).within_group(ended.c.seconds),
+@cache
+def _select_history() -> Select[Any]:
+    """One row for each kind; one look into the index for each."""
+    names = literal([kind.value for kind in JobKind], ARRAY(Text))
+    kinds = func.unnest(names).table_valued(column("kind", Text)).render_derived("kinds")
+    newest = (
+        select(cast(func.extract("epoch", Job.finished_at - Job.started_at), Double).label("seconds"))
+        .where(
+            Job.status == JobStatus.SUCCEEDED.value,
+            Job.kind == kinds.c.kind,
+            Job.finished_at > func.now() - timedelta(days=30),
         )
-        .where(ended.c.number <= _HISTORY)
-        .group_by(ended.c.kind)
+        .order_by(Job.finished_at.desc())
+        .limit(_HISTORY)
+        .lateral("newest")
     )
-    return {kind: (float(p50), float(p90)) for kind, p50, p90 in session.execute(statement)}
+    p50, p90 = (func.percentile_cont(q).within_group(newest.c.seconds) for q in (0.5, 0.9))
+    columns = (kinds.c.kind, func.now().label("now"), p50.label("p50"), p90.label("p90"))
+    return select(*columns).select_from(kinds).outerjoin(newest, true()).group_by(kinds.c.kind)

@@ -37,18 +37,44 @@ def resolve(session: Session, spec: JobSpec, *, owner: str | None) -> tuple[JobS
     Raises:
         NotFound: what the spec refers to does not exist; the pointer says which.
         Conflict: it exists but cannot serve, e.g. a training that has not succeeded.
-        InvalidRequest: an export does not name exactly one source.
+        InvalidRequest: an export does not name exactly one source, or a training starts from a model
+            whose weights do not fit.
     """
     match spec:
         case TrainJobSpec():
-            dataset, inputs = _resolve_dataset(session, spec.dataset)
-            return replace(spec, dataset=dataset), inputs
+            return _resolve_training(session, spec)
         case ExportJobSpec():
             return _resolve_export(session, spec, owner)
         case EvaluateJobSpec():
             return _resolve_evaluation(session, spec)
         case ImportJobSpec():
             return spec, _resolve_import(session, spec, owner)
+
+
+def _resolve_training(session: Session, spec: TrainJobSpec) -> tuple[TrainJobSpec, Inputs]:
+    dataset, inputs = _resolve_dataset(session, spec.dataset)
+    spec = replace(spec, dataset=dataset)
+    if spec.init_from is None:
+        return spec, inputs
+    version = _find_model_version(session, spec.init_from, "/init_from")
+    source = _inputs_of(session, _job_of(session, version), "/init_from")
+    _require_fitting(spec, version, source["train_spec"]["model"]["backbone"])
+    resolved = replace(spec, init_from=replace(spec.init_from, version=version.version))
+    return resolved, {**inputs, "init_weights": source["weights"]}
+
+
+def _require_fitting(spec: TrainJobSpec, version: ModelVersion, backbone: str) -> None:
+    """Raises InvalidRequest unless the version's backbone is the one that is to be trained."""
+    if backbone == spec.model.backbone:
+        return
+    name = f"{version.name}/{version.version}"
+    detail = f"{name} has the backbone {backbone}; use that, or leave init_from null"
+    raise InvalidRequest(
+        f"the weights of {name} do not fit the backbone {spec.model.backbone}",
+        code="init_from_does_not_fit",
+        hint=detail,
+        problems=(FieldProblem(pointer="/model/backbone", detail=detail),),
+    )
 
 
 def _resolve_dataset(session: Session, wanted: DatasetRef) -> tuple[DatasetRef, Inputs]:
@@ -104,13 +130,13 @@ def _require_one_source(source: ExportSource) -> None:
 
 
 def _inputs_of(session: Session, origin: Job, pointer: str) -> Inputs:
-    """What an export of a job's published weights needs; that of an export's are those it exported."""
+    """What whoever uses a job's published weights needs; an export's are those that it exported."""
     if origin.kind == "export" and origin.status == "succeeded":
         return origin.inputs
     if origin.kind != "train" or origin.status != "succeeded":
         raise _unusable(
             pointer,
-            f"job {origin.id} is a {origin.kind} job that is {origin.status}; it has no weights to export",
+            f"job {origin.id} is a {origin.kind} job that is {origin.status}; it published no weights",
             f"use a training that succeeded, or one of GET /v1/jobs/{origin.id}/checkpoints as checkpoint_id",
         )
     weights = session.scalar(

@@ -9,7 +9,12 @@ from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.spec import JobSpec, TrainJobSpec, spec_to_dict
 from heimdall_core.jobs.events import record_event
 from heimdall_core.jobs.resolution import resolve
-from heimdall_core.jobs.support import refuse_bad_name, refuse_naive_time, refuse_unsupported
+from heimdall_core.jobs.support import (
+    refuse_bad_name,
+    refuse_bad_start,
+    refuse_naive_time,
+    refuse_unsupported,
+)
 
 
 def submit_job(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = False) -> Job:
@@ -30,6 +35,7 @@ def submit_job(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = 
     refuse_bad_name(spec)
     refuse_naive_time(spec)
     refuse_unsupported(spec)
+    refuse_bad_start(spec)
     spec, inputs = resolve(session, spec, owner=None if sees_all else owner)
     job = new_job(spec, inputs, owner=owner)
     return enqueue(session, job)

@@ -1,10 +1,13 @@
-"""What a spec may not ask for: names that no path can hold, and what this version does not build yet."""
+"""What a spec may not ask for: names that no path can hold, contradictions, and what is not built yet."""
 
 import re
 from collections.abc import Iterator, Sequence
 
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest, NotSupportedYet
 from heimdall_core.domain.spec import ExportJobSpec, ExportOutput, JobSpec, TrainJobSpec
+
+BACKBONES_WITHOUT_WEIGHTS = frozenset({"micro"})
+"""Nobody has published weights of these."""
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -34,6 +37,30 @@ def refuse_naive_time(spec: JobSpec) -> None:
         raise InvalidRequest("not_before has no time zone", problems=(problem,))
 
 
+def refuse_bad_start(spec: JobSpec) -> None:
+    """Raises InvalidRequest naming every field that contradicts where the weights are to come from."""
+    problems = tuple(FieldProblem(pointer=p, detail=d) for p, d in _bad_start(spec))
+    if problems:
+        raise InvalidRequest(
+            "the weights cannot start so: " + "; ".join(f"{p.pointer}: {p.detail}" for p in problems),
+            problems=problems,
+            code="bad_start",
+        )
+
+
+def _bad_start(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if not isinstance(spec, TrainJobSpec):
+        return
+    model, starts_from_model = spec.model, spec.init_from is not None
+    if model.pretrained and starts_from_model:
+        yield "/model/pretrained", "the weights come from init_from: use false, or leave init_from null"
+    elif model.pretrained and model.backbone in BACKBONES_WITHOUT_WEIGHTS:
+        yield "/model/pretrained", f"no weights are published for {model.backbone}: use false"
+    if model.freeze_backbone and not (model.pretrained or starts_from_model):
+        detail = "random weights are not worth keeping: set pretrained or init_from too, or use false"
+        yield "/model/freeze_backbone", detail
+
+
 def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if isinstance(spec, TrainJobSpec):
         yield from _training(spec)
@@ -45,16 +72,10 @@ def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
 
 
 def _training(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
-    if spec.model.pretrained:
-        yield "/model/pretrained", "use false: the network is trained from its seed"
-    if spec.model.freeze_backbone:
-        yield "/model/freeze_backbone", "use false"
-    if spec.resources.devices != 1:
-        yield "/resources/devices", "use 1"
+    if spec.training.precision == "fp16" and spec.resources.accelerator == "cpu":
+        yield "/training/precision", "fp16 needs a GPU: use auto, bf16 or fp32"
     if spec.resources.num_nodes != 1:
         yield "/resources/num_nodes", "use 1"
-    if spec.init_from is not None:
-        yield "/init_from", "leave it null"
 
 
 def _outputs(outputs: Sequence[ExportOutput], pointer: str) -> Iterator[tuple[str, str]]:

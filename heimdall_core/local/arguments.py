@@ -24,8 +24,18 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 stopped by Ctrl-C: 
   %(prog)s --data-dir recordings --epochs 20 --backbone micro
   %(prog)s --data-dir recordings --checkpoint output/checkpoints/step-00000120.ckpt --resume-training
   %(prog)s --data-dir recordings --checkpoint output/checkpoints/best.ckpt --export-only
+  %(prog)s --data-dir more --init-from output/checkpoints/best.ckpt --output-dir second
 """
-_TRAINS = ("epochs", "batch_size", "learning_rate", "num_workers", "pretrained", "freeze_backbone", "seed")
+_TRAINS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "num_workers",
+    "pretrained",
+    "freeze_backbone",
+    "init_from",
+    "seed",
+)
 """What an export changes nothing with."""
 
 
@@ -96,14 +106,20 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--freeze-backbone",
         action=argparse.BooleanOptionalAction,
-        help="leave pretrained weights as they are",
+        help="keep the backbone as it starts, but for its first layer",
+    )
+    group.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="FILE",
+        help="begin with the weights of a best.ckpt; its receivers may be others",
     )
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--accelerator", choices=("auto", "cpu", "gpu"))
-    group.add_argument("--devices", type=int, help="only 1: a run trains on one device")
+    group.add_argument("--devices", type=int, help="GPUs, or processes on a CPU, that train together")
     group.add_argument("--num-workers", type=int, help="processes that load batches")
 
 
@@ -172,5 +188,8 @@ def _check_export(options: argparse.Namespace, refuse: Callable[[str], object]) 
     given = [f"--{n.replace('_', '-')}" for n in _TRAINS if getattr(options, n) is not None]
     if options.export_only and given:
         refuse(f"--export-only does not train: leave out {', '.join(given)}")
-    if options.resume_training and options.pretrained:
-        refuse("--pretrained: the weights come from --checkpoint; leave it out")
+    for flag in ("pretrained", "init_from"):
+        if options.resume_training and getattr(options, flag):
+            refuse(f"--{flag.replace('_', '-')}: the weights come from --checkpoint; leave it out")
+    if options.init_from is not None and options.pretrained:
+        refuse("--pretrained: the weights come from --init-from; leave one of them out")

@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heimdall_core.domain.errors import DataError, InvalidRequest
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint
 from heimdall_core.domain.spec import ModelSpec
 from heimdall_core.local.run_files import RunStore
+
+if TYPE_CHECKING:
+    from heimdall_core.training.network import Construction
 
 _FOREIGN_HINT = "Give best.ckpt or step-*.ckpt of a checkpoint folder of Heimdall."
 _OTHER_NETWORK_HINT = "Leave out --backbone, and use the recordings that it was trained with."
@@ -24,12 +27,12 @@ def network_of(path: Path, *, resumable: bool) -> dict[str, Any]:
     construction = _construction(path)
     if resumable:
         _training_state(path)
-    return {"backbone": construction["backbone"], "covariance": construction["covariance"]}
+    return {"backbone": construction.backbone, "covariance": construction.covariance}
 
 
 def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> None:
     """Raises DataError unless the checkpoint's network is that of the run."""
-    found = _construction(path)
+    found = asdict(_construction(path))
     wanted = {
         "backbone": model.backbone,
         "covariance": model.covariance,
@@ -43,6 +46,21 @@ def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> No
             code="checkpoint_of_other_network",
             hint=_OTHER_NETWORK_HINT,
         )
+
+
+def require_same_backbone(path: Path, model: ModelSpec) -> None:
+    """Raises InvalidRequest unless a run of ``model`` can start from the weights."""
+    if (found := _construction(path).backbone) != model.backbone:
+        raise InvalidRequest(
+            f"--init-from: {path} has the backbone {found}, not {model.backbone}",
+            code="init_from_does_not_fit",
+            hint=f"Leave out --backbone (model.backbone), or say {found}.",
+        )
+
+
+def plane_scale_of(path: Path) -> float:
+    """The length, km, that the heads of a checkpoint's network count in."""
+    return _construction(path).plane_scale_km
 
 
 def resume_point(path: Path, store: RunStore, *, epochs: int) -> Checkpoint:
@@ -75,13 +93,13 @@ def _training_state(path: Path) -> dict[str, Any]:
     return content
 
 
-def _construction(path: Path) -> dict[str, Any]:
+def _construction(path: Path) -> "Construction":
     from heimdall_core.training.network import read_weights
 
     if not path.is_file():
         raise DataError(f"no checkpoint {path}", code="checkpoint_not_found", hint=_FOREIGN_HINT)
     try:
-        return asdict(read_weights(path).construction)
+        return read_weights(path).construction
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path} is damaged or no checkpoint of Heimdall",

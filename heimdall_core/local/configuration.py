@@ -112,10 +112,14 @@ def _refuse_registration(stated: Any) -> None:
 
 def _refuse_unsupported(spec: TrainJobSpec) -> None:
     """What only the service knows, and what nothing builds yet."""
-    for name, default in (("limits", LimitsSpec()), ("priority", Priority.NORMAL), ("init_from", None)):
+    for name, default in (("limits", LimitsSpec()), ("priority", Priority.NORMAL)):
         if getattr(spec, name) != default:
             raise _invalid(name, "means nothing without the service", "leave it out, or submit a job")
-    judged = replace(spec, model=ModelSpec(), resources=ResourcesSpec(), register=RegisterSpec(enabled=False))
+    if spec.init_from is not None:
+        remedy = "give --init-from a best.ckpt, or submit a job"
+        raise _invalid("init_from", "names a model of a service", remedy)
+    resources = replace(spec.resources, num_nodes=1)
+    judged = replace(spec, model=ModelSpec(), resources=resources, register=RegisterSpec(enabled=False))
     try:
         refuse_unsupported(judged)
     except NotSupportedYet as error:
@@ -135,15 +139,16 @@ def _refuse_other_dataset(stated: Any, manifest: Manifest) -> None:
 
 
 def _refuse_impossible(spec: TrainJobSpec, arguments: argparse.Namespace) -> None:
-    if spec.resources.devices != 1 or spec.resources.num_nodes != 1:
-        name = "devices" if spec.resources.devices != 1 else "num_nodes"
-        detail = f"{getattr(spec.resources, name)}: a run trains on one device"
-        remedy = "use 1, and CUDA_VISIBLE_DEVICES to choose which"
-        raise _usage(name, "resources", detail, remedy, stated=getattr(arguments, name, None))
-    has_weights = spec.model.pretrained or arguments.resume_training
+    if spec.resources.num_nodes != 1:
+        detail = f"{spec.resources.num_nodes}: a run trains on one host"
+        raise _invalid("resources.num_nodes", detail, "use 1, and devices for several GPUs of this host")
+    if spec.model.pretrained and arguments.init_from is not None:
+        detail, remedy = "the weights come from --init-from", "set it to false, or leave out --init-from"
+        raise _invalid("model.pretrained", detail, remedy)
+    has_weights = spec.model.pretrained or arguments.resume_training or arguments.init_from is not None
     if spec.model.freeze_backbone and not has_weights:
         detail = "a frozen backbone of random weights learns nothing"
-        remedy = "add --pretrained, or leave it out"
+        remedy = "add --pretrained or --init-from, or leave it out"
         raise _usage("freeze_backbone", "model", detail, remedy, stated=arguments.freeze_backbone)
 
 

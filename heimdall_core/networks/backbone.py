@@ -1,15 +1,17 @@
 """ConvNeXt backbones of nine sizes, over any number of receivers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from torch import nn
+from transformers import PreTrainedModel
 from transformers.models.convnext.configuration_convnext import ConvNextConfig
 from transformers.models.convnext.modeling_convnext import ConvNextModel
 from transformers.models.convnextv2.configuration_convnextv2 import ConvNextV2Config
 from transformers.models.convnextv2.modeling_convnextv2 import ConvNextV2Model
 
-from heimdall_core.domain.errors import InfrastructureError, TrainingError
+from heimdall_core.domain.errors import TrainingError
 from heimdall_core.domain.spec import Backbone
+from heimdall_core.networks.pretrained import load_pretrained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +62,13 @@ SIZES: dict[Backbone, BackboneSize] = {
 }
 
 
-def create_backbone(name: Backbone, num_receivers: int, *, pretrained: bool = False) -> nn.Module:
+def create_backbone(name: Backbone, num_receivers: int, *, pretrained: bool = False) -> PreTrainedModel:
     """A ConvNeXt whose image channels are the receivers; ``pooler_output`` is (B, hidden_sizes[-1]).
 
-    With ``pretrained`` the weights come from the Hugging Face hub or its local cache; the first layer, which
-    expects three colours, starts afresh.
+    With ``pretrained`` its weights come from the Hugging Face hub or its cache.
 
     Raises:
-        TrainingError: no weights are published for this size.
-        InfrastructureError: the weights cannot be fetched.
+        TrainingError, InfrastructureError, DataError: as ``start_pretrained``.
     """
     size = SIZES[name]
     config_class, model_class = (
@@ -81,23 +81,25 @@ def create_backbone(name: Backbone, num_receivers: int, *, pretrained: bool = Fa
         depths=list(size.depths),
         hidden_sizes=list(size.hidden_sizes),
     )
-    if not pretrained:
-        return model_class(config)
-    return _load(model_class, config, name, size.weights)
+    backbone: PreTrainedModel = model_class(config)
+    if pretrained:
+        start_pretrained(backbone, name)
+    return backbone
 
 
-def _load(model_class: type, config: object, name: Backbone, weights: str | None) -> nn.Module:
+def start_pretrained(backbone: PreTrainedModel, name: Backbone, folder: Path | None = None) -> None:
+    """Gives a backbone the weights that are published for its size: see ``load_pretrained``.
+
+    Raises:
+        TrainingError: none are.
+        InfrastructureError: they cannot be fetched, or ``folder`` does not hold them.
+        DataError: what is there is damaged, or of another size.
+    """
+    weights = SIZES[name].weights
     if weights is None:
         raise TrainingError(
             f"no pretrained weights are published for the backbone {name}",
             code="no_pretrained_weights",
             hint="Set model.pretrained to false or choose a larger backbone.",
         )
-    try:
-        return model_class.from_pretrained(weights, config=config, ignore_mismatched_sizes=True)  # type: ignore[attr-defined]
-    except OSError as error:
-        raise InfrastructureError(
-            f"{weights} cannot be fetched: {error}",
-            code="pretrained_unavailable",
-            hint="Give the worker access to huggingface.co or fill its cache (HF_HOME) beforehand.",
-        ) from error
+    load_pretrained(backbone, weights, folder)

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from heimdall_core.domain.spec import Backbone
 from heimdall_core.networks.backbone import SIZES, create_backbone
-from heimdall_core.networks.heads import LevelEncoder, Trunk
+from heimdall_core.networks.heads import Trunk
+from heimdall_core.networks.levels import LevelEncoder
 from heimdall_core.networks.prediction import PlanePrediction
 from heimdall_core.networks.projection import PlaneToDegrees
 
@@ -22,10 +23,11 @@ _METRES_PER_KM = 1e3
 
 
 class LocalizationNet(nn.Module):
-    """ConvNeXt over the spectrograms, an MLP over the levels, and heads for position and uncertainty.
+    """ConvNeXt over the spectrograms, a set of levels, and heads for position and uncertainty.
 
     ConvNeXt normalises what it sees, so the level of each receiver, which carries most of what is known
-    about the position, also reaches the heads by a way of its own (``LevelEncoder``).
+    about the position, also reaches the heads by a way of its own (``LevelEncoder``). There a receiver is
+    known by its position; only the backbone's first layer counts receivers by channel.
 
     Args:
         num_receivers: R, the channels of the input in manifest order.
@@ -60,7 +62,7 @@ class LocalizationNet(nn.Module):
         self.plane_scale_km = plane_scale_km
         self.freeze_backbone = freeze_backbone
         self.backbone = create_backbone(backbone, num_receivers, pretrained=pretrained)
-        self.levels = LevelEncoder(num_receivers)
+        self.levels = LevelEncoder(num_receivers, scale_km=plane_scale_km)
         self.trunk = Trunk(SIZES[backbone].hidden_sizes[-1], self.levels.width)
         self.position_head = nn.Linear(self.trunk.width, 2)
         self.uncertainty_head = nn.Linear(self.trunk.width, 3 if covariance == "full" else 2)
@@ -99,6 +101,20 @@ class LocalizationNet(nn.Module):
         if not scale > 0.0:
             raise ValueError(f"the calibration scale must be positive, not {scale:g}")
         self.calibration_scale.fill_(scale)
+
+    def set_sites(self, positions_R3: Tensor) -> None:
+        """Tells the network where its receivers stand, heard or not; exported and saved with the weights.
+
+        Args:
+            positions_R3: as rows 125-127 hold them (``features.assembly.receiver_positions``); ``NOWHERE``
+                for one that is not awaited.
+
+        Raises:
+            ValueError: there are more or fewer than ``num_receivers``.
+        """
+        if positions_R3.shape != self.levels.sites.shape:
+            raise ValueError(f"{len(positions_R3)} positions for {self.num_receivers} receivers")
+        self.levels.sites.copy_(positions_R3)
 
     def train(self, mode: bool = True) -> "LocalizationNet":
         """Training mode; a frozen backbone stays as it is."""

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from heimdall_core.recordings.noise_floor import estimate_noise_floor_dbfs
 from heimdall_core.recordings.session import IqRecording
 
 LOWEST_SNR_DB = -20.0
@@ -13,9 +14,6 @@ LOWEST_SNR_DB = -20.0
 
 _MAX_SAMPLES = 2**18
 """Longer recordings are judged by their beginning."""
-
-_MEDIAN_OF_EXPONENTIAL = math.log(2.0)
-"""Periodogram bins of white noise are exponential: their median is ln 2 of their mean."""
 
 
 def channel_power_dbfs(
@@ -29,14 +27,17 @@ def channel_power_dbfs(
 def estimate_snr_db(recording: IqRecording, *, bandwidth_hz: float) -> float | None:
     """Signal over noise in the channel, dB, at least ``LOWEST_SNR_DB``.
 
-    The noise is the stated floor, else the median of the bins outside the channel;
-    None where there are no such bins.
+    The noise is the stated floor, else that of ``estimate_noise_floor_dbfs``; None where there is neither.
     """
-    power, inside = _periodogram(recording.samples, recording.sample_rate_hz, bandwidth_hz)
-    noise = _noise_power(recording, power, inside)
-    if noise is None or noise <= 0:
+    floor_dbfs = recording.noise_floor_dbfs
+    if floor_dbfs is None:
+        floor_dbfs = estimate_noise_floor_dbfs(
+            recording.samples, sample_rate_hz=recording.sample_rate_hz, bandwidth_hz=bandwidth_hz
+        )
+    if floor_dbfs is None:
         return None
-    ratio = float(power[inside].sum()) / noise - 1.0
+    power, inside = _periodogram(recording.samples, recording.sample_rate_hz, bandwidth_hz)
+    ratio = float(power[inside].sum()) / 10.0 ** (floor_dbfs / 10.0) - 1.0
     return max(_db(ratio), LOWEST_SNR_DB)
 
 
@@ -50,16 +51,6 @@ def _periodogram(
     power = np.square(np.abs(spectrum) / n)
     frequencies = scipy.fft.fftfreq(n, 1.0 / sample_rate_hz)
     return power, np.abs(frequencies) <= bandwidth_hz / 2
-
-
-def _noise_power(
-    recording: IqRecording, power: NDArray[np.float64], inside: NDArray[np.bool_]
-) -> float | None:
-    if recording.noise_floor_dbfs is not None:
-        return float(10.0 ** (recording.noise_floor_dbfs / 10.0))
-    if inside.all():
-        return None
-    return float(np.median(power[~inside])) / _MEDIAN_OF_EXPONENTIAL * int(inside.sum())
 
 
 def _db(power: float) -> float:

@@ -1,4 +1,4 @@
-"""Augmentation that physics allows: receivers fall silent, gains differ, levels and cells are noisy.
+"""Augmentation that physics allows: receivers fall silent or trade places, gains differ, levels are noisy.
 
 Never a flip and never a renormalisation: position lives in the relative power of the receivers.
 """
@@ -33,6 +33,8 @@ class Augmentation:
     """Standard deviation of a recording's SNR."""
     cell_db: float = 0.5
     """Standard deviation of one time-frequency cell."""
+    permute_receivers: bool = True
+    """Whether the receivers' planes, positions included, change places: no channel is one receiver's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +51,27 @@ class Draws:
     """(B, R): standard normal."""
     level: Float32
     """(B, R): standard normal."""
+    order: NDArray[np.int64]
+    """(B, R): which receiver's plane each channel gets."""
 
 
 def draw(seed: int, keys: Sequence[tuple[int, int]], num_receivers: int) -> Draws:
     """The random numbers of the items ``(epoch, index)``: a pure function of its arguments."""
     uniform = np.empty((len(keys), 2 + num_receivers))
     normal = np.empty((len(keys), 2, num_receivers), np.float32)
+    ranks = np.empty((len(keys), num_receivers))
     for row, (epoch, index) in enumerate(keys):
         rng = generator(Stream.ITEM, seed, epoch, index)
         rng.random(out=uniform[row])
         rng.standard_normal(out=normal[row], dtype=np.float32)
+        rng.random(out=ranks[row])
     return Draws(
         segment=uniform[:, 0],
         noise=uniform[:, 1],
         dropout=uniform[:, 2:],
         gain=normal[:, 0],
         level=normal[:, 1],
+        order=ranks.argsort(axis=1),
     )
 
 
@@ -77,6 +84,9 @@ def augment(inputs_BRFT: Float32, draws: Draws, augmentation: Augmentation) -> N
     inputs_BRFT[:, :, _LEVEL_ROWS] += (level / rows.DB_SCALE)[:, :, None, None]
     inputs_BRFT[:, :, rows.POWER_ROW] += (level / rows.DBFS_SCALE)[:, :, None]
     _add_cell_noise(inputs_BRFT, draws.noise, heard_BR, augmentation.cell_db / rows.DB_SCALE)
+    if augmentation.permute_receivers:
+        for planes, order in zip(inputs_BRFT, draws.order, strict=True):
+            planes[:] = planes[order]
 
 
 def _drop_receivers(inputs_BRFT: Float32, draws: Draws, probability: float) -> Float32:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from heimdall_core.domain.ports import JobStopped
 from heimdall_core.training.checkpoints import CheckpointUploader, LocalCheckpoint, UploadPace
+from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.dataset import Batch
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.reporting import JobReporter
@@ -58,7 +59,8 @@ class ProgressReporting(Callback):
         now = time.monotonic()
         if not self._num_sessions:
             self._reporter.event("first_step", seconds_since_start=round(now - self._started_at, 3))
-        self._num_sessions += len(batch.indices)
+        assert isinstance(trainer.datamodule, HeimdallDataModule)
+        self._num_sessions += trainer.datamodule.sessions_of(batch_idx)
         self._busy_seconds += now - self._batch_began_at
         self._batch_began_at = now
         done = max(1, trainer.global_step - self._first_step)

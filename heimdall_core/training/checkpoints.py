@@ -43,8 +43,14 @@ class CheckpointUploader:
         self._waiting: LocalCheckpoint | None = None
         self._busy = False
         self._closed = False
+        self._newest: Checkpoint | None = None
         self._thread = threading.Thread(target=self._run, name="checkpoint-upload", daemon=True)
         self._thread.start()
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        """The newest that is durable."""
+        return self._newest
 
     def submit(self, checkpoint: LocalCheckpoint) -> None:
         """Takes over the file; returns at once."""
@@ -95,15 +101,14 @@ class CheckpointUploader:
                 "checkpoint_upload_failed", uri=uri, step=checkpoint.step, code=code, message=str(error)
             )
             return
-        self._reporter.checkpoint(
-            Checkpoint(
-                object=stored,
-                epoch=checkpoint.epoch,
-                step=checkpoint.step,
-                metrics=dict(checkpoint.metrics),
-                at_epoch_end=checkpoint.at_epoch_end,
-            )
+        self._newest = Checkpoint(
+            object=stored,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            metrics=dict(checkpoint.metrics),
+            at_epoch_end=checkpoint.at_epoch_end,
         )
+        self._reporter.checkpoint(self._newest)
 
 
 def _require_same_bytes(stored: StoredObject, path: Path) -> None:

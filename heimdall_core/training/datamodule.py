@@ -9,8 +9,9 @@ from torch.utils.data import DataLoader
 
 from heimdall_core.domain.spec import TrainingSpec
 from heimdall_core.features import FeatureSet
+from heimdall_core.training.augmentation import Augmentation
 from heimdall_core.training.dataset import Batch, HeimdallDataset, Key
-from heimdall_core.training.sampling import EpochSampler, EvaluationSampler
+from heimdall_core.training.sampling import EpochSampler, EvaluationSampler, Share
 
 
 class KeySampler(Protocol):
@@ -71,14 +72,22 @@ class TrainingLoader(SessionLoader):
 
 
 class HeimdallDataModule(pl.LightningDataModule):
-    """The training and validation splits of a feature set."""
+    """The training and validation splits of a feature set; of each training batch, one rank's share."""
 
-    def __init__(self, feature_set: FeatureSet, training: TrainingSpec) -> None:
+    def __init__(
+        self, feature_set: FeatureSet, training: TrainingSpec, *, share: Share | None = None
+    ) -> None:
         super().__init__()
         self.feature_set = feature_set
         self._training = training
+        self._share = share or Share()
         self.train_set = HeimdallDataset(
-            feature_set, "train", training=True, seed=training.seed, augment=training.augment
+            feature_set,
+            "train",
+            training=True,
+            seed=training.seed,
+            augment=training.augment,
+            augmentation=Augmentation(level_db=training.level_noise_db),
         )
         self.val_set = HeimdallDataset(feature_set, "val", training=False)
 
@@ -92,9 +101,16 @@ class HeimdallDataModule(pl.LightningDataModule):
         """Optimizer steps of an epoch; the last one may see fewer batches."""
         return math.ceil(self.num_batches / self._training.accumulate_grad_batches)
 
+    def sessions_of(self, batch_index: int) -> int:
+        """Sessions of a training batch, over all ranks."""
+        batch_size = self._training.batch_size
+        return min(batch_size, len(self.train_set) - batch_index * batch_size)
+
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of random segments."""
-        sampler = EpochSampler(len(self.train_set), self._training.batch_size, seed=self._training.seed)
+        sampler = EpochSampler(
+            len(self.train_set), self._training.batch_size, seed=self._training.seed, share=self._share
+        )
         return TrainingLoader(self.train_set, sampler, num_workers=self._training.num_workers)
 
     def val_dataloader(self) -> SessionLoader:

@@ -1,6 +1,6 @@
 """Predictions of whole sessions: averages over their segments, and the temperature that calibrates them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,14 +71,20 @@ def average_segments(prediction: PlanePrediction, item_S: Tensor, num_items: int
 
 
 @torch.no_grad()
-def predict(net: LocalizationNet, dataset: HeimdallDataset) -> PlaneGaussians:
-    """The predictions of every session of a dataset, in order; the network is put into eval mode."""
+def predict(
+    net: LocalizationNet, dataset: HeimdallDataset, on_progress: Callable[[float], None] = lambda _: None
+) -> PlaneGaussians:
+    """The predictions of every session of a dataset, in order; the network is put into eval mode.
+
+    ``on_progress`` is told the share that is done before each batch; what it raises ends the work.
+    """
     net.eval()
     device = next(net.parameters()).device
-    parts = [
-        average_segments(net.plane(batch.inputs.to(device)), batch.item.to(device), len(batch.indices))
-        for batch in evaluation_loader(dataset)
-    ]
+    loader, parts = evaluation_loader(dataset), []
+    for number, batch in enumerate(loader):
+        on_progress(number / len(loader))
+        plane = net.plane(batch.inputs.to(device))
+        parts.append(average_segments(plane, batch.item.to(device), len(batch.indices)))
     return PlaneGaussians.concatenate(parts)
 
 

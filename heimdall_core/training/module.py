@@ -2,14 +2,16 @@
 
 # ruff: noqa: ARG002 - Lightning fixes the parameters of its hooks
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from heimdall_core.domain.errors import TrainingError
 from heimdall_core.domain.spec import TrainingSpec
@@ -21,12 +23,17 @@ from heimdall_core.training.network import Construction
 from heimdall_core.training.randomness import step_seed
 from heimdall_core.training.schedule import warmup_cosine
 
+if TYPE_CHECKING:
+    from heimdall_core.training.distributed import Exchange
+
 
 class LocalizationLightningModule(pl.LightningModule):
     """Trains a ``LocalizationNet`` with beta-NLL in the local plane.
 
-    Logs ``train_loss`` (beta-NLL, each step), ``val_loss`` (plain NLL, nats per km²) and
-    ``val_median_error_m`` (geodesic; sessions, not segments, count).
+    Logs ``train_loss`` (beta-NLL, each step), ``grad_norm`` (L2, before clipping), ``val_loss`` (plain
+    NLL, nats per km²) and ``val_median_error_m`` (geodesic; sessions, not segments, count).
+
+    With an ``exchange`` it sees its rank's share of each batch, and steps on the gradient of the whole.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -47,6 +54,11 @@ class LocalizationLightningModule(pl.LightningModule):
         self._steps_per_epoch = steps_per_epoch
         self._loss = GaussianNLLLoss(unit_km=net.plane_scale_km)
         self._validated: list[tuple[PlaneGaussians, np.ndarray]] = []
+        self.exchange: Exchange | None = None
+        self.last_loss = float("nan")
+        """Of the newest training batch, over all ranks."""
+        self._grad_norm = torch.tensor(float("nan"))
+        self._batch_idx = 0
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The network's outputs in degrees and metres."""
@@ -69,8 +81,14 @@ class LocalizationLightningModule(pl.LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "learning_rate"},
         }
 
+    def on_train_start(self) -> None:
+        """Every rank begins with the same weights."""
+        if self.exchange is not None:
+            self.exchange.align(self.net)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes the step's random numbers a function of the seed and the step."""
+        """Makes the step's random numbers a function of the seed and the step, on every rank."""
+        self._batch_idx = batch_idx
         torch.manual_seed(step_seed(self._training.seed, self.current_epoch, batch_idx))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -78,12 +96,36 @@ class LocalizationLightningModule(pl.LightningModule):
         checkpoint["construction"] = asdict(self.construction)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch."""
-        mean_km, sigma_km, correlation = self.net.plane(batch.inputs)
+        """The loss of one batch; of one share of it, weighted, where there are several ranks."""
+        with nullcontext() if self.exchange is None else self.exchange.part_of_randomness(batch_idx):
+            mean_km, sigma_km, correlation = self.net.plane(batch.inputs)
         loss: Tensor = self._loss(mean_km, sigma_km, batch.target_km, correlation)
-        self._require_finite(loss.item())
-        self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch.indices))
+        if self.exchange is not None:
+            loss = self.exchange.weigh(loss, batch_idx)
+        self.last_loss = loss.item() if self.exchange is None else self.exchange.total(loss)
+        self._require_finite(self.last_loss)
+        self.log("train_loss", self.last_loss, on_step=True, on_epoch=False, batch_size=len(batch.indices))
         return loss
+
+    def on_after_backward(self) -> None:
+        """Before an optimizer step, and before anybody looks at the gradients: their sum over the ranks."""
+        if self.exchange is not None and self._is_step_due():
+            self.exchange.sum_gradients(self.net.parameters())
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips by the norm, which is logged as it was before; one that is not finite leads to no number."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_val is None:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            self._grad_norm = nn.utils.get_total_norm(gradients)
+        else:
+            self._grad_norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        self.log("grad_norm", self._grad_norm, on_step=True, on_epoch=False, batch_size=1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keeps the batch's predictions for the end of the epoch."""
@@ -107,10 +149,24 @@ class LocalizationLightningModule(pl.LightningModule):
         predicted = to_degrees(*predicted_km.T, origin=self.construction.origin)
         return distance_m(*predicted, *to_degrees(*target_km.T, origin=self.construction.origin))
 
+    def describe_step(self) -> str:
+        """Where the training is: step, epoch, learning rate, gradient norm."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, Optimizer)
+        return (
+            f"at step {self.global_step} of epoch {self.current_epoch + 1} "
+            f"(learning rate {optimizer.param_groups[0]['lr']:.3g}, "
+            f"gradient norm {float(self._grad_norm):.3g})"
+        )
+
+    def _is_step_due(self) -> bool:
+        trainer = self.trainer
+        return trainer.is_last_batch or (self._batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
     def _require_finite(self, loss: float) -> None:
         if not np.isfinite(loss):
             raise TrainingError(
-                f"the loss became {loss} at step {self.global_step} of epoch {self.current_epoch + 1}",
+                f"the loss became {loss} {self.describe_step()}",
                 code="loss_not_finite",
                 hint="Use a smaller training.learning_rate, keep training.gradient_clip, or precision fp32.",
             )

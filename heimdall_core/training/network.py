@@ -1,5 +1,6 @@
 """The network of a job: built for its dataset, saved and read back as weights with their construction."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from torch import Tensor
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.spec import Backbone, ModelSpec
 from heimdall_core.networks import LocalizationNet
+from heimdall_core.networks.backbone import start_pretrained
 from heimdall_core.networks.localization import Covariance
+from heimdall_core.networks.stem import train_stem
 from heimdall_core.training.checkpoints import load_checkpoint
 
 _SMALLEST_SCALE_KM = 0.01
@@ -29,18 +32,30 @@ class Construction:
     covariance: Covariance
     origin: tuple[float, float]
     plane_scale_km: float
+    receivers: tuple[str, ...] = ()
+    """Their names, in the order of the channels; empty: a file of an earlier version does not say."""
 
-    def build(self, *, pretrained: bool = False, freeze_backbone: bool = False) -> LocalizationNet:
-        """A network with fresh weights."""
-        return LocalizationNet(
+    def build(
+        self, *, pretrained: bool = False, pretrained_dir: Path | None = None, freeze_backbone: bool = False
+    ) -> LocalizationNet:
+        """A network with fresh weights; those of the backbone are published ones if ``pretrained``.
+
+        Raises:
+            TrainingError, InfrastructureError, DataError: as ``start_pretrained``.
+        """
+        net = LocalizationNet(
             self.num_receivers,
             self.backbone,
             self.covariance,
             origin=self.origin,
             plane_scale_km=self.plane_scale_km,
-            pretrained=pretrained,
             freeze_backbone=freeze_backbone,
         )
+        if pretrained:
+            start_pretrained(net.backbone, self.backbone, pretrained_dir)
+        if freeze_backbone:
+            train_stem(net.backbone)
+        return net
 
 
 def construction_for(
@@ -49,14 +64,20 @@ def construction_for(
     num_receivers: int,
     origin: tuple[float, float],
     targets_km: NDArray[np.floating[Any]],
+    receivers: Sequence[str] = (),
+    scale_km: float | None = None,
 ) -> Construction:
-    """The network that a specification asks for, scaled to the training targets (N, 2)."""
+    """The network that a specification asks for, scaled to the training targets (N, 2).
+
+    Weights that were trained before bring their own ``scale_km``: their heads count in it.
+    """
     return Construction(
         num_receivers=num_receivers,
         backbone=model.backbone,
         covariance=model.covariance,
         origin=origin,
-        plane_scale_km=plane_scale_km(targets_km),
+        plane_scale_km=scale_km or plane_scale_km(targets_km),
+        receivers=tuple(receivers),
     )
 
 
@@ -82,16 +103,29 @@ class SavedWeights:
     construction: Construction
     epoch: int
     """Counted from 1."""
+    dataset_digest: str | None = None
+    """Of the dataset version that they were trained on; None: the file does not say."""
 
     def require_fit(self, wanted: Construction, name: str) -> None:
         """Raises DataError unless the weights belong to a network of the same construction."""
         found, expected = asdict(self.construction), asdict(wanted)
+        if not (found["receivers"] and expected["receivers"]):
+            del expected["receivers"]
         if differing := [key for key in expected if found[key] != expected[key]]:
             raise DataError(
                 f"{name} belongs to another network or dataset: "
                 + ", ".join(f"{key} is {found[key]}, not {expected[key]}" for key in differing),
                 code="checkpoint_of_other_network",
                 hint="Use the dataset version and the model settings that it was trained with.",
+            )
+
+    def require_dataset(self, digest: str, name: str) -> None:
+        """Raises DataError if the weights were trained on another dataset version."""
+        if self.dataset_digest not in {None, digest}:
+            raise DataError(
+                f"{name} was trained on another dataset version: its digest is {self.dataset_digest}",
+                code="checkpoint_of_other_network",
+                hint="Use the dataset version that it was trained on.",
             )
 
 
@@ -109,9 +143,15 @@ def read_weights(path: Path) -> SavedWeights:
     prefix = _NET_PREFIX if is_training_state else ""
     return SavedWeights(
         weights={k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)},
-        construction=Construction(**{**stated, "origin": tuple(stated["origin"])}),
+        construction=_construction(stated),
         epoch=int(content["epoch"]) + 1 if is_training_state else int(content["facts"]["epoch"]),
+        dataset_digest=content.get("facts", {}).get("dataset_digest"),
     )
+
+
+def _construction(stated: dict[str, Any]) -> Construction:
+    tuples = {"origin": tuple(stated["origin"]), "receivers": tuple(stated.get("receivers", ()))}
+    return Construction(**{**stated, **tuples})
 
 
 def load_network(path: Path) -> LocalizationNet:

@@ -4,6 +4,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from heimdall_core.domain.manifest import Manifest
-from heimdall_core.domain.ports import Checkpoint
+from heimdall_core.domain.ports import Checkpoint, StoredObject
 from heimdall_core.domain.spec import TrainJobSpec, spec_to_dict
 from heimdall_core.training.dataset import SPLITS
 
@@ -39,8 +40,22 @@ def describe_dataset(manifest: Manifest, digest: str) -> dict[str, Any]:
     }
 
 
+def describe_start(spec: TrainJobSpec, init_weights: StoredObject | None) -> dict[str, Any] | None:
+    """The weights that a training started from, and the model version they are of, if it has a name."""
+    if init_weights is None:
+        return None
+    named = {} if spec.init_from is None else asdict(spec.init_from)
+    return {**named, "uri": init_weights.uri, "sha256": init_weights.sha256}
+
+
 def describe_run(
-    *, spec: TrainJobSpec, manifest: Manifest, digest: str, run_name: str, resume_from: Checkpoint | None
+    *,
+    spec: TrainJobSpec,
+    manifest: Manifest,
+    digest: str,
+    run_name: str,
+    resume_from: Checkpoint | None,
+    init_weights: StoredObject | None = None,
 ) -> dict[str, Any]:
     """What is needed to repeat a run, and to see what could make the repetition differ."""
     return {
@@ -49,6 +64,7 @@ def describe_run(
         "dataset": describe_dataset(manifest, digest),
         "spec": spec_to_dict(spec),
         "seed": spec.training.seed,
+        "init_from": describe_start(spec, init_weights),
         "resumed_from": None if resume_from is None else resume_from.object.uri,
         "versions": {"python": platform.python_version(), **_versions()},
         "host": describe_host(),

@@ -135,7 +135,8 @@ def test_a_model_version_is_exported_again_with_another_opset(service: Any, trai
             "id"
         ]
     )
-    assert job["result"]["metrics"] == trained["result"]["metrics"]
+    # Another number of threads sums in another order.
+    assert job["result"]["metrics"] == pytest.approx(trained["result"]["metrics"], rel=1e-5)
     assert job["result"]["model"] is None, "it was not asked to register"
     assert job["parent_job_id"] == trained["id"]
     artifacts = {a["name"]: a for a in service.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}

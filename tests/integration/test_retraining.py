@@ -246,6 +246,33 @@ def test_the_champions_training_is_queued_on_what_is_approved_now(
     ]
 
 
+def test_a_retraining_may_start_from_the_champions_weights(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    keep_weights(database, champion)
+    job, _ = retrain(warm_start=True)
+    assert job.spec["init_from"] == {"name": "localization", "version": 1}
+    assert job.inputs["init_weights"]["uri"] == "s3://heimdall-models/w"
+    assert job.spec["training"]["epochs"] == 7
+
+
+def test_without_the_champions_weights_a_warm_start_is_refused(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with pytest.raises(Conflict, match=r"kept no best\.ckpt"):
+        retrain(warm_start=True)
+    assert count(database, Job) == 1
+
+
+def keep_weights(database: Database, job_id: str) -> None:
+    stored = {"uri": "s3://heimdall-models/w", "sha256": "0" * 64, "num_bytes": 1, "media_type": ""}
+    with database.transaction() as session:
+        weights = Artifact(
+            id="art_1", job_id=job_id, attempt=1, name="best.ckpt", kind="checkpoint", **stored
+        )
+        session.add(weights)
+
+
 def test_sessions_that_wait_for_approval_do_not_count(
     database: Database, champion: str, retrain: Retrain
 ) -> None:

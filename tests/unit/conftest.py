@@ -126,6 +126,8 @@ def _features(
     inputs = rng.normal(0.0, 0.1, (first[-1], num_receivers, rows.NUM_ROWS, 32)).astype(np.float32)
     inputs[:, :, : rows.SNR_ROW + 1] += (snr_db[owner] / rows.DB_SCALE)[:, :, None, None]
     inputs[:, :, rows.PRESENCE_ROW] = 1.0
+    inputs[:, :, rows.POSITION_ROWS] = 0.3
+    inputs[:, :, rows.POSITION_ROWS.start : rows.POSITION_ROWS.stop - 1] = (sites_km / 100)[:, :, None]
     splits: tuple[Split, ...] = tuple(
         ("val", "test", "train", "train", "train")[i % 5] for i in range(num_sessions)
     )

@@ -117,6 +117,26 @@ def test_every_artifact_is_in_the_store_with_its_checksum(finished: Any, tiny_da
     assert manifest["versions"].keys() >= {"python", "torch", "lightning", "onnxruntime"}
 
 
+def test_every_session_has_a_residual_and_every_receiver_an_ablation(
+    finished: Any, tiny_dataset: Any
+) -> None:
+    reporter, result, _ = finished
+    root, manifest = tiny_dataset
+    named = {a.name: a for a in reporter.artifacts}
+    residuals = json.loads(FolderStore(root).get_bytes(named["residuals.json"].object.uri))
+    rows = {row["session_id"]: row for row in residuals["sessions"]}
+    assert rows.keys() == {session.id for session in manifest.sessions}
+    assert all(rows[s.id]["trained_on"] == (s.split == "train") for s in manifest.sessions)
+    errors = [row["error_m"] for row in rows.values() if row["split"] == "test"]
+    assert np.mean(errors) == pytest.approx(result["metrics"]["mean_error_m"], abs=0.1)
+    removed = result["report"]["by_receiver_removed"]
+    assert [r["receiver"] for r in removed] == [r.name for r in manifest.receivers]
+    assert all(np.isfinite(r["change"]["nll_per_m2"]) for r in removed)
+    calibration = result["report"]["calibration"]
+    assert calibration["sigma_scale"] == pytest.approx(result["calibration_scale"])
+    assert calibration["effects"].keys() == {"val", "test"}
+
+
 def test_the_exported_model_is_the_best_epoch_calibrated(finished: Any) -> None:
     _, result, workspace = finished
     best = torch.load(workspace / "best.ckpt", weights_only=True)
@@ -300,9 +320,11 @@ def test_the_served_model_evaluates_as_it_did_after_training(
     assert result["sessions_trained_on"] == 0
     assert {a.name for a in reporter.artifacts} == {
         "report.json",
+        "residuals.json",
         "map.png",
         "error_cdf.png",
         "calibration.png",
+        "receivers.png",
     }
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 

@@ -25,7 +25,7 @@ from heimdall_core.local.run_files import RunStore
 from heimdall_core.recordings.archive import pack_session
 from heimdall_core.simulation.world_a import simulate_sessions
 from heimdall_core.storage import FolderStore
-from heimdall_core.train import load_training_config, main, open_recordings, parse_arguments
+from heimdall_core.train import load_training_config, main, open_recordings, parse_arguments, resume_command
 
 MANIFEST = Manifest(
     name="tiny", version=1, origin_latitude=45.0, origin_longitude=8.0, receivers=(), sessions=()
@@ -109,6 +109,7 @@ def test_every_flag_may_be_spelt_with_underscores(separator: str) -> None:
 def test_the_help_names_every_flag() -> None:
     shown = build_parser().format_help()
     switches = ["--data-dir", "--validation-split", "--pretrained", "--freeze-backbone", "--checkpoint"]
+    switches += ["--init-from"]
     switches += ["--export-only", "--resume-training", "--run-name-prefix", "--manifest", "--store-root"]
     assert all(flag in shown for flag in [*FLAGS, *switches])
 
@@ -143,9 +144,14 @@ def test_a_checkpoint_decides_the_network_unless_it_is_stated(tmp_path: Path) ->
         ({"limits": {"max_attempts": 9}}, "limits: means nothing without the service"),
         ({"priority": "high"}, "priority: means nothing without the service"),
         ({"dataset": {"name": "other"}}, "dataset: the recordings of this run are tiny version 1"),
-        ({"resources": {"devices": 2}}, "resources.devices: 2: a run trains on one device"),
-        ({"resources": {"num_nodes": 2}}, "resources.num_nodes: 2: a run trains on one device"),
+        ({"resources": {"devices": 0}}, "resources.devices: 0 should be greater than or equal to 1"),
+        ({"resources": {"num_nodes": 2}}, "resources.num_nodes: 2: a run trains on one host"),
+        (
+            {"training": {"precision": "fp16"}, "resources": {"accelerator": "cpu"}},
+            "does not support /training/precision",
+        ),
         ({"model": {"freeze_backbone": True}}, "model.freeze_backbone"),
+        ({"init_from": {"name": "localization"}}, "init_from"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_member_and_the_remedy(
@@ -168,7 +174,7 @@ def test_what_a_file_says_that_holds_anyway_is_accepted(tmp_path: Path) -> None:
     [
         (["--epochs", "0"], "--epochs: 0 should be greater"),
         (["--num_workers", "-1"], "--num-workers: -1 should be greater"),
-        (["--devices", "2"], "--devices: 2: a run trains on one device"),
+        (["--devices", "0"], "--devices: 0 should be greater"),
         (["--freeze-backbone"], "--freeze-backbone: a frozen backbone of random weights learns nothing"),
     ],
 )
@@ -196,6 +202,12 @@ def test_a_flag_out_of_bounds_is_named_as_a_flag(flags: list[str], told: str) ->
             "does not train: leave out --epochs",
         ),
         ([*DATA, "--checkpoint", "c", "--resume-training", "--pretrained"], "weights come from --checkpoint"),
+        (
+            [*DATA, "--checkpoint", "c", "--resume-training", "--init-from", "b"],
+            "--init-from: the weights come from --checkpoint",
+        ),
+        ([*DATA, "--checkpoint", "c", "--export-only", "--init-from", "b"], "leave out --init-from"),
+        ([*DATA, "--init-from", "b", "--pretrained"], "weights come from --init-from"),
         ([*DATA, "--run-name", "a", "--run-name-prefix", "b"], "not allowed with"),
         ([*DATA, "--epoch", "3"], "unrecognized arguments: --epoch"),
     ],
@@ -416,6 +428,9 @@ def test_a_checkpoint_is_exported_without_training(
         ("model.onnx", ["--resume-training"], "checkpoint_unreadable"),
         ("checkpoints/best.ckpt", ["--resume-training"], "checkpoint_not_resumable"),
         ("checkpoints/best.ckpt", ["--export-only", "--backbone", "atto"], "checkpoint_of_other_network"),
+        ("checkpoints/best.ckpt", ["--init-from", "--backbone", "atto"], "init_from_does_not_fit"),
+        ("absent.ckpt", ["--init-from"], "checkpoint_not_found"),
+        ("model.onnx", ["--init-from"], "checkpoint_unreadable"),
         ("step", ["--resume-training", "--epochs", "1"], "checkpoint_too_far"),
     ],
 )
@@ -429,7 +444,12 @@ def test_a_checkpoint_of_no_use_ends_with_one_line(
 ) -> None:
     path = trained.checkpoint if which == "step" else trained.output / which
     data = ["--manifest", str(trained.output / "dataset.json"), "--store-root", str(trained.output)]
-    assert main([*data, "--checkpoint", str(path), *flags, "--output-dir", str(tmp_path)]) == 1
+    begin = (
+        [flags[0], str(path), *flags[1:]]
+        if flags[0] == "--init-from"
+        else ["--checkpoint", str(path), *flags]
+    )
+    assert main([*data, *begin, "--output-dir", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"{code}: ")
     assert said.count("\n") == 1
@@ -504,12 +524,46 @@ def test_an_event_is_one_line_whatever_it_holds(capsys: pytest.CaptureFixture[st
 
 
 def test_the_command_to_resume_takes_the_weights_from_the_checkpoint() -> None:
-    from heimdall_core.train import resume_command
-
     command = "heimdall train --data-dir d --backbone atto --pretrained --freeze-backbone --checkpoint old"
     assert resume_command(command, Path("new.ckpt")) == (
         "heimdall train --data-dir d --backbone atto --freeze-backbone --checkpoint new.ckpt --resume-training"
     )
+
+
+@pytest.mark.parametrize("flag", ["--init-from", "--init_from"])
+def test_the_command_to_resume_does_not_start_again_from_another_model(flag: str) -> None:
+    for given in (f"{flag} old.ckpt", f"{flag}=old.ckpt"):
+        command = f"heimdall train --data-dir d {given} --epochs 3"
+        assert resume_command(command, Path("new.ckpt")) == (
+            "heimdall train --data-dir d --epochs 3 --checkpoint new.ckpt --resume-training"
+        )
+
+
+def test_a_frozen_backbone_may_take_its_weights_from_a_file(tmp_path: Path) -> None:
+    model = _spec([*DATA, "--freeze-backbone", "--init-from", "b"]).model
+    assert (model.freeze_backbone, model.pretrained) == (True, False)
+    with pytest.raises(InvalidRequest, match=r"model\.pretrained"):
+        _spec([*_config(tmp_path, {"model": {"pretrained": True}}), "--init-from", "b"])
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_weights_of_another_and_can_be_resumed_without_them(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = trained.checkpoint.with_name("best.ckpt")
+    data = ["--manifest", str(trained.output / "dataset.json"), "--store-root", str(trained.output)]
+    machine = ["--batch-size", "8", "--accelerator", "cpu", "--output-dir", str(tmp_path / "out")]
+    assert main([*data, *machine, "--epochs", "1", "--init-from", str(best)]) == 0
+    assert "warm_started" in capsys.readouterr().out
+    provenance = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert provenance["init_from"]["uri"].endswith("/best.ckpt")
+    assert provenance["spec"]["model"]["backbone"] == "micro"
+    step = next((tmp_path / "out" / "checkpoints").glob("step-*.ckpt"))
+    resume = ["--checkpoint", str(step), "--resume-training", "--epochs", "2"]
+    assert main([*data, *machine, *resume]) == 0
+    said = capsys.readouterr().out
+    assert "resumed epoch=1" in said
+    assert "warm_started" not in said
 
 
 def test_a_frozen_backbone_may_take_its_weights_from_the_checkpoint() -> None:

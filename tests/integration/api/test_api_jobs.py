@@ -39,9 +39,8 @@ def test_an_unknown_version_is_named(client, dataset):
 @pytest.mark.parametrize(
     ("part", "pointer"),
     [
-        ({"model": {"pretrained": True}}, "#/model/pretrained"),
-        ({"resources": {"devices": 2}}, "#/resources/devices"),
-        ({"init_from": "ckpt_1"}, "#/init_from"),
+        ({"resources": {"devices": 2, "num_nodes": 2}}, "#/resources/num_nodes"),
+        ({"export": {"outputs": [{"precision": "int8"}]}}, "#/export/outputs/0/precision"),
     ],
 )
 def test_what_is_not_built_is_refused_not_ignored(client, dataset, part, pointer):
@@ -49,6 +48,22 @@ def test_what_is_not_built_is_refused_not_ignored(client, dataset, part, pointer
     assert response.status_code == 422
     assert response.json()["code"] == "not_supported_yet"
     assert response.json()["errors"][0]["pointer"] == pointer
+    assert count_jobs(client) == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "code", "pointer"),
+    [
+        ({"init_from": "ckpt_1"}, 422, "invalid_request", "#/init_from"),
+        ({"init_from": {"name": "moon"}}, 404, "model_not_found", "#/init_from/name"),
+        ({"model": {"backbone": "micro", "pretrained": True}}, 422, "bad_start", "#/model/pretrained"),
+        ({"model": {"freeze_backbone": True}}, 422, "bad_start", "#/model/freeze_backbone"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_by_its_field(client, dataset, part, status, code, pointer):
+    response = client.post("/v1/jobs", json=TRAIN | part)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
     assert count_jobs(client) == 0
 
 

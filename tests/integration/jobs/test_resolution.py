@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
 from heimdall_core.database.engine import Database
@@ -18,6 +18,8 @@ from heimdall_core.domain.spec import (
     ExportSource,
     JobSpec,
     ModelRef,
+    ModelSpec,
+    TrainJobSpec,
 )
 from heimdall_core.jobs.submission import submit_job
 
@@ -164,6 +166,64 @@ def test_another_owners_job_cannot_be_exported_except_by_an_admin(
     with pytest.raises(NotFound):
         queue(database, spec, owner="mallory")
     assert queue(database, spec, owner="admin", sees_all=True).owner == "admin"
+
+
+def training_from(*, version: int | None = None, name: str = "localization", **model: Any) -> TrainJobSpec:
+    return TrainJobSpec(
+        kind="train",
+        dataset=DatasetRef(name="north"),
+        model=ModelSpec(**model),
+        init_from=ModelRef(name=name, version=version),
+    )
+
+
+@pytest.mark.usefixtures("training")
+def test_a_training_finds_the_weights_of_the_champion_and_writes_its_version_down(database: Database) -> None:
+    job = queue(database, training_from())
+    assert job.spec["init_from"] == {"name": "localization", "version": 1}
+    assert job.inputs["init_weights"] == {"uri": "s3://m/best.ckpt", "sha256": "a" * 64, "num_bytes": 7}
+    assert job.inputs["manifest_uri"] == "s3://heimdall-models/datasets/north/d.json"
+    assert job.parent_job_id is None
+
+
+@pytest.mark.usefixtures("training")
+def test_a_version_that_an_export_made_gives_the_weights_it_exported(database: Database) -> None:
+    export = queue(database, export_of(checkpoint_id="ckpt_1"))
+    with database.transaction() as session:
+        ended = {"status": "succeeded", "finished_at": func.now()}
+        session.execute(update(Job).where(Job.id == export.id).values(**ended))
+        session.add(registered(export.id, version=2))
+    job = queue(database, training_from(version=2))
+    assert job.inputs["init_weights"]["uri"] == "s3://m/7.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "code", "pointer"),
+    [
+        (training_from(name="moon"), NotFound, "model_not_found", "/init_from/name"),
+        (training_from(version=9), NotFound, "model_version_not_found", "/init_from/version"),
+        (training_from(backbone="micro"), InvalidRequest, "init_from_does_not_fit", "/model/backbone"),
+        (training_from(pretrained=True), InvalidRequest, "bad_start", "/model/pretrained"),
+    ],
+)
+@pytest.mark.usefixtures("training")
+def test_weights_that_are_not_there_or_do_not_fit_are_named_and_nothing_is_queued(
+    database: Database, spec: JobSpec, error: type[HeimdallError], code: str, pointer: str
+) -> None:
+    with pytest.raises(error) as refusal:
+        queue(database, spec)
+    assert refusal.value.stable_code == code
+    assert [p.pointer for p in refusal.value.problems] == [pointer]  # type: ignore[attr-defined]
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 1
+
+
+def test_a_version_whose_weights_were_not_kept_is_refused(database: Database, training: str) -> None:
+    with database.transaction() as session:
+        session.execute(delete(Artifact).where(Artifact.job_id == training))
+    with pytest.raises(Conflict, match=r"kept no best\.ckpt") as refusal:
+        queue(database, training_from())
+    assert [p.pointer for p in refusal.value.problems] == ["/init_from"]
 
 
 @pytest.mark.usefixtures("training")

@@ -15,6 +15,7 @@ from heimdall_core.domain.spec import (
     JobSpec,
     ModelSpec,
     ResourcesSpec,
+    TrainingSpec,
     TrainJobSpec,
 )
 from heimdall_core.jobs.queries import JobFilter, find_job, list_jobs
@@ -61,22 +62,28 @@ def test_everything_that_is_not_built_is_named_at_once(database: Database, datas
     spec = TrainJobSpec(
         kind="train",
         dataset=DatasetRef(name=dataset),
-        model=ModelSpec(pretrained=True, freeze_backbone=True),
-        resources=ResourcesSpec(devices=2, num_nodes=2),
+        training=TrainingSpec(precision="fp16"),
+        resources=ResourcesSpec(accelerator="cpu", num_nodes=2),
         export=ExportSpec(outputs=(ExportOutput(precision="int8", include_frontend=True),)),
-        init_from="localization/3",
     )
     with pytest.raises(NotSupportedYet) as refusal:
         submit(database, spec)
     assert {p.pointer for p in refusal.value.problems} == {
-        "/model/pretrained",
-        "/model/freeze_backbone",
-        "/resources/devices",
+        "/training/precision",
         "/resources/num_nodes",
         "/export/outputs/0/precision",
         "/export/outputs/0/include_frontend",
-        "/init_from",
     }
+    assert count_jobs(database) == 0
+
+
+def test_weights_that_cannot_start_so_are_refused_and_nothing_is_queued(
+    database: Database, dataset: str
+) -> None:
+    model = ModelSpec(backbone="micro", pretrained=True)
+    with pytest.raises(InvalidRequest) as refusal:
+        submit(database, TrainJobSpec(kind="train", dataset=DatasetRef(name=dataset), model=model))
+    assert [p.pointer for p in refusal.value.problems] == ["/model/pretrained"]
     assert count_jobs(database) == 0
 
 

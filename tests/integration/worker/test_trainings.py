@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from heimdall_core.domain.spec import (
     LimitsSpec,
     ModelSpec,
     RegisterSpec,
+    ResourcesSpec,
     TrainingSpec,
     TrainJobSpec,
 )
@@ -41,6 +44,8 @@ from heimdall_core.settings import LeaseSettings, Settings, WorkerSettings
 from heimdall_core.simulation.sites import ORIGIN, SITES
 from heimdall_core.simulation.world_a import simulate_sessions
 from heimdall_core.storage import S3Store
+from worker.host_lock import HostLock
+from worker.slots import SlotPool
 from worker.supervision import Attempt, Host
 from worker.trainers import ForkServer
 
@@ -161,7 +166,7 @@ def _stored(session: Any, index: int, store: S3Store) -> ManifestSession:
 
 @pytest.fixture
 def submit(database: Database, dataset: str) -> Callable[..., str]:
-    def submit_training(*, limits: LimitsSpec | None = None, **training: Any) -> str:
+    def submit_training(*, limits: LimitsSpec | None = None, devices: int = 1, **training: Any) -> str:
         values: dict[str, Any] = {
             "epochs": EPOCHS,
             "batch_size": 4,
@@ -173,6 +178,7 @@ def submit(database: Database, dataset: str) -> Callable[..., str]:
             dataset=DatasetRef(name=dataset),
             model=ModelSpec(backbone="micro"),
             training=TrainingSpec(**values),
+            resources=ResourcesSpec(accelerator="cpu", devices=devices),
             register=RegisterSpec(enabled=False),
             limits=limits or LimitsSpec(max_attempts=20),
         )
@@ -387,3 +393,77 @@ def test_after_memory_ran_out_the_training_goes_on_with_a_smaller_micro_batch(
     assert job.status == "succeeded", job.error
     steps = {step for name, step in curve(database, job_id) if name == "train_loss"}
     assert max(steps) <= EPOCHS * 5, "the effective batch, and so the number of steps, stayed"
+
+
+@contextmanager
+def two_slots(host: Host, folder: Path) -> Iterator[None]:
+    """A worker's slots, as its process has them."""
+    worker = host.settings.worker.model_copy(update={"slots": 2, "idle_poll_seconds": 0.1})
+    larger = replace(host, settings=host.settings.model_copy(update={"worker": worker}))
+    lock = HostLock(folder / "worker.lock")
+    pool = SlotPool(larger, IDENTITY, lock)
+    pool.start()
+    try:
+        yield
+    finally:
+        # Not ``join``: the fork server is that of the other tests too.
+        pool.request_stop()
+        for thread in (*pool._threads, pool._presence):
+            pool.wake()
+            thread.join(60)
+        lock.close()
+        lock.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+
+
+def trainer_of(database: Database, job_id: str) -> int:
+    """Of the first attempt; 0: it has not begun."""
+    where = (JobAttempt.job_id == job_id, JobAttempt.number == 1)
+    with database.transaction() as session:
+        return session.scalar(select(JobAttempt.trainer_pid).where(*where)) or 0
+
+
+def test_a_training_on_two_devices_takes_both_slots_outlives_a_killed_rank_and_equals_one_on_one(
+    host: Host, database: Database, store: S3Store, submit: Callable[..., str], tmp_path: Path
+) -> None:
+    alone = submit()
+    assert Run(host).join().status == "succeeded"
+    together = submit(devices=2)
+    with two_slots(host, tmp_path):
+        wait_until(lambda: bool(children(trainer_of(database, together))))
+        pid = trainer_of(database, together)
+        (rank,) = children(pid)
+        os.kill(rank, signal.SIGKILL)
+        wait_until(
+            lambda: read(database, together).attempt == 2 or read(database, together).status == "queued"
+        )
+        assert not Path(f"/proc/{pid}").exists()
+        with database.transaction() as session:
+            session.execute(update(Job).where(Job.status == "queued").values(not_before=func.now()))
+        wait_until(lambda: read(database, together).status in {"succeeded", "failed"})
+    assert read(database, together).status == "succeeded"
+    with database.transaction() as session:
+        error = session.scalar(
+            select(JobAttempt.error).where(JobAttempt.job_id == together, JobAttempt.number == 1)
+        )
+    assert error is not None
+    assert error["code"] == "rank_lost"
+    assert events(database, together, "device_chosen")[0] == {
+        "accelerator": "cpu",
+        "devices": 2,
+        "precision": "fp32",
+    }
+    expected, found = (curve(database, job_id) for job_id in (alone, together))
+    assert found.keys() == expected.keys()
+    assert found["val_loss", 24] == pytest.approx(expected["val_loss", 24], rel=1e-3)

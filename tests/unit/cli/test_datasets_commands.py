@@ -38,9 +38,13 @@ PREVIEW = {
         "max_longitude": 9.0,
     },
     "splits": {
-        "train": {"sessions": 800, "units": 20},
-        "val": {"sessions": 200, "units": 5},
-        "test": {"sessions": 200, "units": 6},
+        "train": {"sessions": 800, "units": 20, "positions": 28},
+        "val": {"sessions": 200, "units": 5, "positions": 6},
+        "test": {"sessions": 200, "units": 6, "positions": 6},
+    },
+    "separation": {
+        "val": {"smallest_m": 12345.6, "p10_m": 15000.0, "median_m": 20000.0, "shared_positions": 0},
+        "test": {"smallest_m": 40.0, "p10_m": 90.0, "median_m": 700.0, "shared_positions": 2},
     },
     "units": 31,
     "left_out": {
@@ -306,3 +310,21 @@ def test_a_version_named_twice_or_by_a_word_is_refused(api, arguments):
 def test_json_is_the_answer_itself(api):
     assert json.loads(run("preview", "northwest", "--json")) == PREVIEW
     assert json.loads(run("create", "northwest", "--json")) == VERSION
+
+
+def test_a_version_shows_what_it_holds_and_how_near_test_comes_to_train(api):
+    names = ("sessions", "recordings", "sources", "positions", "receivers", "heard_by", "snr", "frequencies")
+    more = ("num_frequencies", "time_range", "bounding_box", "splits", "separation")
+    api.answers["/v1/datasets/northwest"] = VERSION | {
+        "statistics": {name: PREVIEW[name] for name in (*names, *more)}
+    }
+    said = run("show", "northwest")
+    assert "of test positions" in said
+    assert "40 m" in said
+    assert "10 to  15 dB" in said
+    assert "median SNR" in said
+
+
+def test_a_version_that_was_frozen_before_statistics_were_kept_shows_its_splits(api):
+    api.answers["/v1/datasets/northwest"] = VERSION | {"statistics": None}
+    assert "train" in run("show", "northwest")

@@ -30,6 +30,8 @@ def test_every_field_but_kind_and_dataset_has_a_default() -> None:
         ({"limits": {"max_attempts": 21}}, ("limits", "max_attempts")),
         ({"tags": {"": "empty"}}, ("tags", "", "[key]")),
         ({"dataset": {"name": ""}}, ("dataset", "name")),
+        ({"init_from": {"version": 3}}, ("init_from", "name")),
+        ({"init_from": {"name": "localization", "version": 0}}, ("init_from", "version")),
     ],
 )
 def test_a_wrong_field_is_refused_by_name(change: dict[str, Any], location: tuple[str, ...]) -> None:
@@ -47,6 +49,7 @@ def test_a_spec_survives_the_way_into_the_table_and_back() -> None:
             "export": {"outputs": [{"opset": 19}]},
             "tags": {"site": "giaveno"},
             "priority": "high",
+            "init_from": {"name": "localization", "version": 3},
         }
     )
     stored = TypeAdapter(dict[str, Any]).validate_json(

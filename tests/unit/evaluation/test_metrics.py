@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, multivariate_normal
 
 from heimdall_core.evaluation.metrics import CHI_SQUARED_2, Predictions, evaluate
-from heimdall_core.recordings.geodesy import to_degrees
+from heimdall_core.recordings.geodesy import to_degrees, to_plane_km
 
 ORIGIN = (44.95, 8.10)
 
@@ -124,3 +124,51 @@ def test_every_metric_is_finite_and_evaluating_twice_gives_the_same(count, seed)
     metrics = evaluate(predictions, *truth, ORIGIN)
     assert all(np.isfinite(v) for v in metrics.values())
     assert metrics == evaluate(predictions, *truth, ORIGIN)
+
+
+def test_the_energy_score_equals_plain_monte_carlo():
+    predictions, truth = synthetic(5, seed=3)
+    rng = np.random.default_rng(1)
+    scores = []
+    for i in range(5):
+        mean = np.array(to_plane_km(predictions.latitude[i], predictions.longitude[i], origin=ORIGIN)) * 1e3
+        place = np.array(to_plane_km(truth[0][i], truth[1][i], origin=ORIGIN)) * 1e3
+        east, north, rho = (
+            predictions.sigma_east_m[i],
+            predictions.sigma_north_m[i],
+            predictions.correlation[i],
+        )
+        covariance = [[east**2, rho * east * north], [rho * east * north, north**2]]
+        one, other = (rng.multivariate_normal(mean, covariance, 100_000) for _ in range(2))
+        spread = np.linalg.norm(one - other, axis=1).mean()
+        scores.append(np.linalg.norm(one - place, axis=1).mean() - spread / 2)
+    assert evaluate(predictions, *truth, ORIGIN)["energy_score_m"] == pytest.approx(np.mean(scores), rel=0.02)
+
+
+def test_the_ence_equals_its_definition_bin_by_bin():
+    predictions, truth = synthetic(200, seed=5)
+    true_km = np.stack(to_plane_km(*truth, origin=ORIGIN), axis=1)
+    own_km = np.stack(to_plane_km(predictions.latitude, predictions.longitude, origin=ORIGIN), axis=1)
+    rows = sorted(
+        ((east**2 + north**2) / 2, ((t - p) ** 2).mean() * 1e6)
+        for east, north, t, p in zip(
+            predictions.sigma_east_m, predictions.sigma_north_m, true_km, own_km, strict=True
+        )
+    )
+    bins = [rows[start : start + 20] for start in range(0, 200, 20)]
+    gaps = []
+    for members in bins:
+        root_variance, rmse = (np.sqrt(np.mean([row[k] for row in members])) for k in (0, 1))
+        gaps.append(abs(root_variance - rmse) / root_variance)
+    assert evaluate(predictions, *truth, ORIGIN)["ence"] == pytest.approx(np.mean(gaps), rel=1e-9)
+
+
+def test_the_68_percent_ellipse_of_the_stated_area_holds_68_percent():
+    """A share of a box, counted point by point, is the area."""
+    predictions = Predictions.of([ORIGIN], [[1000.0, 2000.0]], [0.6])
+    rng = np.random.default_rng(0)
+    points = rng.uniform([-4000, -8000], [4000, 8000], (400_000, 2))
+    inverse = np.linalg.inv([[1000.0**2, 0.6 * 2e6], [0.6 * 2e6, 2000.0**2]])
+    inside = np.einsum("ni,ij,nj->n", points, inverse, points) <= chi2.ppf(0.68, 2)
+    area = evaluate(predictions, [ORIGIN[0]], [ORIGIN[1]], ORIGIN)["median_area68_km2"]
+    assert area == pytest.approx(inside.mean() * 8 * 16, rel=0.02)

@@ -13,14 +13,22 @@ from torch import Tensor
 from heimdall_core.domain.ports import Checkpoint, ObjectStore
 from heimdall_core.domain.spec import ModelSpec, ResourcesSpec, TrainingSpec
 from heimdall_core.features import FeatureSet
-from heimdall_core.training.callbacks import BestWeights, DurableCheckpoints, ProgressReporting
+from heimdall_core.training.callbacks import (
+    BestWeights,
+    DurableCheckpoints,
+    FinishOnRequest,
+    ProgressReporting,
+)
 from heimdall_core.training.checkpoints import CheckpointUploader, usable_checkpoint
 from heimdall_core.training.datamodule import HeimdallDataModule
+from heimdall_core.training.distributed import fit_together, follow
+from heimdall_core.training.divergence import StopWhenDiverged
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.network import construction_for
+from heimdall_core.training.ranks import Ranks, Seat, ranks_of
 from heimdall_core.training.reporting import JobReporter
-from heimdall_core.training.trainer import create_trainer, fit
+from heimdall_core.training.trainer import choose_device, create_trainer, fit
 
 
 @dataclass
@@ -47,31 +55,70 @@ def train_once(
     model: ModelSpec | None = None,
     resume_from: Checkpoint | None = None,
     interval_seconds: float = 30.0,
+    num_ranks: int = 1,
+    on_start: Callable[[Ranks], None] = lambda _: None,
 ) -> Run:
     """Trains to the end, or raises what stopped it."""
     torch.set_num_threads(1)
+
+    def follow_here(seat: Seat) -> None:
+        follow(seat, seat.await_orders(), features, training, workspace)
+
+    with ranks_of(num_ranks, workspace, follow_here) as ranks:
+        on_start(ranks)
+        return _lead(
+            features,
+            workspace,
+            ranks,
+            reporter=reporter,
+            store=store,
+            training=training,
+            model=model,
+            resume_from=resume_from,
+            interval_seconds=interval_seconds,
+        )
+
+
+def _lead(
+    features: FeatureSet,
+    workspace: Path,
+    ranks: Ranks,
+    *,
+    reporter: Any,
+    store: ObjectStore,
+    training: TrainingSpec,
+    model: ModelSpec | None,
+    resume_from: Checkpoint | None,
+    interval_seconds: float,
+) -> Run:
     pl.seed_everything(training.seed, verbose=False)
     job = JobReporter(reporter)
-    data = HeimdallDataModule(features, training)
+    data = HeimdallDataModule(features, training, share=ranks.share)
     construction = construction_for(
         model or ModelSpec(backbone="micro"),
         num_receivers=features.num_receivers,
         origin=(44.95, 8.1),
         targets_km=data.train_set.targets_km,
     )
+    net = construction.build()
+    net.set_sites(torch.linspace(-1.0, 1.0, 3 * features.num_receivers).reshape(-1, 3))
     module = LocalizationLightningModule(
-        construction.build(), training, steps_per_epoch=data.steps_per_epoch, construction=construction
+        net, training, steps_per_epoch=data.steps_per_epoch, construction=construction
     )
     uploader = CheckpointUploader(store, "s3://models/job/checkpoints", job)
     best = BestWeights()
+    resources = ResourcesSpec(accelerator="cpu", devices=ranks.share.num_ranks)
+    device = choose_device(training, resources)
     trainer = create_trainer(
         training=training,
-        resources=ResourcesSpec(accelerator="cpu"),
+        resources=resources,
         workspace=workspace,
         logger=ReporterLogger(job),
         callbacks=[
             ProgressReporting(job, started_at=0.0),
+            FinishOnRequest(job),
             best,
+            StopWhenDiverged(training, best, uploader),
             DurableCheckpoints(workspace / "checkpoints", uploader, job, interval_seconds=interval_seconds),
         ],
         num_batches=data.num_batches,
@@ -80,7 +127,10 @@ def train_once(
     if resume_from is not None:
         path = usable_checkpoint(resume_from, store, workspace / "resume.ckpt", module, job)
     try:
-        fit(trainer, module, data, resume_path=path)
+        if ranks.share.num_ranks == 1:
+            fit(trainer, module, data, resume_path=path)
+        else:
+            fit_together(ranks, device, trainer, module, data, resume_path=path)
     finally:
         uploader.close(10.0)
     return Run(module, trainer, best, workspace / "checkpoints")

@@ -16,7 +16,6 @@ from heimdall_core.storage import FolderStore
 from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.network import construction_for
-from heimdall_core.training.trainer import resolve_precision
 
 TRAINING = TrainingSpec(epochs=2, batch_size=4, seed=1, early_stopping_patience=None)
 
@@ -101,7 +100,7 @@ def test_progress_metrics_and_the_first_step_are_reported(
     assert percents == sorted(percents)
     assert len(reporter.events_named("first_step")) == 1
     named = {name for _, _, values in reporter.points for name in values}
-    assert named == {"train_loss", "learning_rate", "val_loss", "val_median_error_m"}
+    assert named == {"train_loss", "grad_norm", "learning_rate", "val_loss", "val_median_error_m"}
     validated = [epoch for _, epoch, values in reporter.points if "val_loss" in values]
     assert validated == [1, 2]
     assert reporter.checkpoints[-1].epoch == 2
@@ -177,10 +176,3 @@ def test_one_batch_can_be_learnt_by_heart(make_features: Any) -> None:
     with torch.no_grad():
         error_km = torch.linalg.vector_norm(module.net.plane(batch.inputs).mean_km - batch.target_km, dim=1)
     assert error_km.median() < 2.0
-
-
-@pytest.mark.parametrize(
-    ("asked", "name"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")]
-)
-def test_a_stated_precision_is_taken_as_it_is(asked: str, name: str) -> None:
-    assert resolve_precision(asked, "cpu") == name

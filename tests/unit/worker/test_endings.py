@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from heimdall_core.domain.errors import DataError, ErrorCategory, StorageUnavailable
-from worker.endings import explain_exit
+from heimdall_core.domain.errors import DataError, ErrorCategory, InfrastructureError, StorageUnavailable
+from worker.endings import EXIT_RANK_LOST, explain_exit
 from worker.trainer_process import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, classify
 from worker.trainers import SERVER_LOST
 
@@ -27,6 +27,7 @@ def test_a_stop_on_request_is_no_error() -> None:
         (-signal.SIGKILL, "trainer_killed"),
         (-signal.SIGSEGV, "trainer_crashed"),
         (SERVER_LOST, "fork_server_lost"),
+        (EXIT_RANK_LOST, "rank_lost"),
         (3, "trainer_exited"),
     ],
 )
@@ -34,6 +35,14 @@ def test_a_crash_is_retried(exit_code: int, code: str) -> None:
     error = explain_exit(exit_code, None, has_result=False)
     assert error is not None
     assert (error.code, error.category, error.retryable) == (code, ErrorCategory.INFRA, True)
+
+
+def test_a_rank_that_the_kernel_killed_for_memory_is_out_of_memory() -> None:
+    said = InfrastructureError("rank 1 died of SIGKILL", code="rank_lost").to_info().to_dict()
+    for memory_ran_out, category in ((True, ErrorCategory.OOM), (False, ErrorCategory.INFRA)):
+        error = explain_exit(EXIT_FAILED, said, has_result=False, memory_ran_out=memory_ran_out)
+        assert error is not None
+        assert error.category is category
 
 
 def test_what_the_trainer_said_counts_more_than_its_exit_code() -> None:

@@ -1,0 +1,1 @@
+"""What the product reaches, measured against named alternatives; docs/benchmarks.md holds the figures."""

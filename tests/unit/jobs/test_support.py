@@ -1,0 +1,51 @@
+"""Where the weights of a training may come from."""
+
+import pytest
+
+from heimdall_core.domain.errors import InvalidRequest
+from heimdall_core.domain.spec import DatasetRef, ModelRef, ModelSpec, TrainJobSpec
+from heimdall_core.jobs.support import BACKBONES_WITHOUT_WEIGHTS, refuse_bad_start
+
+CHAMPION = ModelRef(name="localization")
+
+
+def training(*, init_from: ModelRef | None = None, **model: object) -> TrainJobSpec:
+    return TrainJobSpec(
+        kind="train",
+        dataset=DatasetRef(name="north"),
+        model=ModelSpec(**model),  # type: ignore[arg-type]
+        init_from=init_from,
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "pointers"),
+    [
+        (training(backbone="micro", pretrained=True), ["/model/pretrained"]),
+        (training(backbone="atto", pretrained=True, init_from=CHAMPION), ["/model/pretrained"]),
+        (training(backbone="atto", freeze_backbone=True), ["/model/freeze_backbone"]),
+    ],
+)
+def test_a_contradiction_is_refused_by_the_name_of_its_field(spec: TrainJobSpec, pointers: list[str]) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        refuse_bad_start(spec)
+    assert [problem.pointer for problem in refusal.value.problems] == pointers
+    assert refusal.value.stable_code == "bad_start"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        training(),
+        training(backbone="atto", pretrained=True, freeze_backbone=True),
+        training(backbone="micro", init_from=CHAMPION, freeze_backbone=True),
+    ],
+)
+def test_every_other_start_is_accepted(spec: TrainJobSpec) -> None:
+    refuse_bad_start(spec)
+
+
+def test_the_backbones_without_weights_are_those_of_the_networks() -> None:
+    from heimdall_core.networks.backbone import SIZES
+
+    assert {name for name, size in SIZES.items() if size.weights is None} == BACKBONES_WITHOUT_WEIGHTS
