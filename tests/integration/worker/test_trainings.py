@@ -412,7 +412,6 @@ def two_slots(host: Host, folder: Path) -> Iterator[None]:
             pool.wake()
             thread.join(60)
         lock.close()
-        lock.close()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
