@@ -40,6 +40,7 @@ SENTENCES: Mapping[str, str] = {
     "checkpoint.durable": "checkpoint of epoch {epoch} is durable",
     "recordings_read": "{described} recordings described, {refused} refused",
     "import_resumed": "goes on after {files_done} files",
+    "warm_started": "started from {model}/{version}: new receivers {receivers_new}, gone {receivers_gone}",
     "resumed": "resumed at epoch {epoch}, step {step}",
     "tracking_unavailable": "MLflow does not answer: {message}; the training goes on without it",
 }

@@ -117,6 +117,8 @@ def fit(
         # Of several ranks one alone logs and validates, and the others have none of its callbacks.
         warnings.filterwarnings("ignore", ".*sync_dist=True")
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint")
+        # A frozen backbone, as asked for.
+        warnings.filterwarnings("ignore", "Found .* in eval mode")
         trainer.fit(module, datamodule=data, ckpt_path=resume_path, weights_only=True)
 
 

@@ -172,7 +172,6 @@ def test_a_warm_started_model_can_be_exported_again_without_its_source(
     assert exported["metrics"] == result["metrics"]
 
 
-@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 def test_a_frozen_backbone_keeps_its_weights_and_its_mode_and_only_its_stem_trains(
     make_pipeline: Callable[..., TrainingPipeline],
     tiny_dataset: tuple[Path, Manifest],
