@@ -34,7 +34,7 @@ _METHODS: Final = ("get", "post", "put", "patch", "delete")
 def main() -> None:
     """Writes the reference, or with ``--check`` compares it and ends with 1 if it is stale."""
     arguments = [a for a in sys.argv[1:] if a != "--check"]
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit("usage: python -m api.reference FILE [--check]")
     path, wanted = Path(arguments[0]), render()
     if "--check" not in sys.argv[1:]:

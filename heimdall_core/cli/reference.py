@@ -32,7 +32,7 @@ ENVIRONMENT: Final = {
 def main() -> None:
     """Writes the reference, or with ``--check`` compares it and ends with 1 if it is stale."""
     arguments = [a for a in sys.argv[1:] if a != "--check"]
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit("usage: python -m heimdall_core.cli.reference FILE [--check]")
     path, wanted = Path(arguments[0]), render()
     if "--check" not in sys.argv[1:]:

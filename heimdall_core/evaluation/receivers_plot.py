@@ -16,10 +16,12 @@ _FEWEST_BARS = 4
 
 def draw_receivers(path: Path, removed: Sequence[ReceiverRemoved], *, median_error_m: float) -> Path:
     """One bar for each receiver, the most missed one on top, with the 95 % interval of its length."""
-    known = sorted((r for r in removed if r.change is not None), key=lambda r: r.change["mean_error_m"])  # type: ignore[index]
+    bars = [(r.change["mean_error_m"], r) for r in removed if r.change is not None]
+    bars.sort(key=lambda bar: bar[0])
+    known = [receiver for _, receiver in bars]
     figure, axes = canvas(7.6, _MARGIN_INCHES + _BAR_INCHES * max(len(known), _FEWEST_BARS))
     unit, divisor = unit_of(median_error_m)
-    changes = np.array([r.change["mean_error_m"] for r in known if r.change]) / divisor
+    changes = np.array([change for change, _ in bars]) / divisor
     intervals = np.array([r.mean_error_change_95_m for r in known]) / divisor
     heights = np.arange(len(known))
     axes.barh(heights, changes, height=0.68, color=[BLUE if c > 0 else VERMILION for c in changes], zorder=2)
