@@ -87,7 +87,7 @@ soak: venv ## Two hours of small jobs, cancels, kills; then nothing may have gro
 BENCH := $(BIN)/python -m benchmarks
 
 .PHONY: bench
-bench: bench-training ## Every benchmark that fits in half an hour on 2 cores
+bench: bench-training bench-export ## The short benchmarks, one after another
 
 .PHONY: bench-training
 bench-training: venv ## Front end, training loop, networks against bounds and rivals: half an hour
@@ -105,7 +105,11 @@ bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: h
 	$(BENCH).hyperparameters
 	$(BENCH).receivers
 	$(BENCH).powder --receivers 7
-	$(BENCH).powder --receivers 25
+	$(BENCH).powder --receivers 25 --epochs 60
+
+.PHONY: bench-export
+bench-export: venv ## ONNX Runtime against PyTorch, and the time an export takes
+	$(BENCH).export
 
 .PHONY: reference
 reference: venv ## Write docs/reference from the code

@@ -13,7 +13,7 @@ from heimdall_core.domain import errors
 from heimdall_core.domain.errors import HeimdallError, RequestError
 
 #: What neither answers requests nor runs jobs.
-_ELSEWHERE = {"cli", "embedded", "local", "simulation"}
+_ELSEWHERE = {"cli", "embedded", "local", "replay", "simulation"}
 #: What answers requests, beside the api itself.
 _USE_CASES = {"accounts", "catalogue", "database", "datasets", "domain", "jobs", "registry", "storage"}
 _MEANINGS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import sqlalchemy.exc
 import structlog
@@ -21,6 +22,7 @@ from heimdall_core.domain.errors import (
     InfrastructureError,
     InvalidRequest,
     NotFound,
+    PromotionRefused,
     RequestError,
     Unauthenticated,
 )
@@ -63,6 +65,9 @@ class Problem(BaseModel):
     request_id: str | None = Field(description="What the service's log knows the request by.")
     hint: str | None = Field(default=None, description="What to do about it.")
     errors: list[ProblemEntry] | None = Field(default=None, description="Each wrong field of the request.")
+    verdict: dict[str, Any] | None = Field(
+        default=None, description="Of `promotion_refused`: the gate's verdict, check by check."
+    )
 
 
 def problem_response(
@@ -73,6 +78,7 @@ def problem_response(
     detail: str,
     hint: str | None = None,
     errors: Sequence[ProblemEntry] = (),
+    verdict: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The answer that states the problem."""
@@ -86,6 +92,7 @@ def problem_response(
         request_id=getattr(request.state, "request_id", None),
         hint=hint,
         errors=list(errors) or None,
+        verdict=None if verdict is None else dict(verdict),
     )
     return JSONResponse(
         problem.model_dump(exclude_none=True),
@@ -127,6 +134,7 @@ def _from_ours(request: Request, error: Exception) -> JSONResponse:
         detail=error.message,
         hint=error.hint,
         errors=[ProblemEntry(detail=p.detail, pointer=f"#{p.pointer}") for p in problems],
+        verdict=error.verdict if isinstance(error, PromotionRefused) else None,
     )
 
 

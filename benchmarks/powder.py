@@ -23,7 +23,7 @@ from benchmarks.rendering import SessionSource, manifest_receivers, with_splits
 from benchmarks.runs import RunPlan, train
 from benchmarks.scores import Scores, score
 from heimdall_core.domain.manifest import Split
-from heimdall_core.domain.spec import ModelSpec, TrainingSpec
+from heimdall_core.domain.spec import ModelSpec, RadioMapSpec, TrainingSpec
 from heimdall_core.features import FeatureSet
 from heimdall_core.recordings.geodesy import to_plane_km
 from heimdall_core.recordings.power_table import PowerTable, read_power_table
@@ -163,7 +163,9 @@ def _network(
             learning_rate=options.learning_rate,
             weight_decay=options.weight_decay,
             early_stopping_patience=options.patience,
+            keep=options.keep,
             level_noise_db=options.level_noise_db,
+            radio_map=RadioMapSpec(reach_m=options.reach_m) if options.reach_m else None,
             seed=seed,
         ),
     )
@@ -185,12 +187,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, nargs="*", default=list(range(NUM_FOLDS)))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbone", default="micro")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--patience", type=int, default=None)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--keep", choices=("best", "last"), default="last")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
-    parser.add_argument("--level-noise-db", type=float, default=3.0)
+    parser.add_argument("--level-noise-db", type=float, default=1.0)
+    parser.add_argument("--reach-m", type=float, default=200.0, help="of the radio map; 0: none")
     parser.add_argument("--rivals", nargs="*", choices=sorted(RIVALS), default=sorted(RIVALS))
     options = parser.parse_args()
     if options.folder is None:

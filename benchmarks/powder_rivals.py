@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
@@ -13,6 +11,7 @@ from benchmarks.scores import from_moments, with_residual_covariance
 from heimdall_core.evaluation.baselines import LevelData, fingerprint, knn
 from heimdall_core.features import FeatureSet
 from heimdall_core.training.inference import PlaneGaussians
+from heimdall_core.training.radio_map import fit_receiver
 
 Float = NDArray[np.float64]
 Rival = Callable[[FeatureSet, Float], PlaneGaussians]
@@ -20,9 +19,9 @@ Rival = Callable[[FeatureSet, Float], PlaneGaussians]
 _NUM_MLPS = 3
 _CELL_KM = 0.05
 _REACH_KM = 0.3
-_FEWEST_HEARD = 30
-_HYPERPARAMETER_ROWS = 400
-_MAP_ROWS = 1500
+_DENSITY_KM = 0.15
+_FLAT_SHARE = 0.02
+_FEWEST_HEARD = 100
 
 
 def mlp_ensemble(features: FeatureSet, _receivers_km: Float) -> PlaneGaussians:
@@ -48,17 +47,17 @@ def neighbours(features: FeatureSet, receivers_km: Float) -> PlaneGaussians:
     return with_residual_covariance(knn(levels, train, test), residual)
 
 
-def radio_map(features: FeatureSet, _receivers_km: Float) -> PlaneGaussians:
-    """A Gaussian process of each receiver's SNR over the plane, inverted on a grid of 50 m.
+def radio_map(features: FeatureSet, receivers_km: Float) -> PlaneGaussians:
+    """A Gaussian process of each receiver's SNR over the plane (the map of ``training.radio_map``), inverted.
 
-    The common power of a transmission stays in the levels: all transmitters are alike (1 W). A receiver that
-    took no part says nothing. The covariance is scaled to the residuals on val.
+    The prior over squares of 50 m is the density of the training places. A receiver that took no part says
+    nothing. The covariance is scaled to the residuals on val.
     """
     train, val, test = (features.indices(s) for s in ("train", "val", "test"))
     target, snr = features.targets_km.astype(np.float64), features.snr_db.astype(np.float64)
-    cells = _cells(target[train])
-    maps = [_receiver_map(target[train], snr[train, r], cells) for r in range(snr.shape[1])]
-    posterior = {name: _invert(snr[rows], cells, maps) for name, rows in (("val", val), ("test", test))}
+    cells, log_prior = _cells(target[train])
+    maps = [_receiver_map(target[train], snr[train, r], cells, at) for r, at in enumerate(receivers_km)]
+    posterior = {n: _invert(snr[rows], cells, log_prior, maps) for n, rows in (("val", val), ("test", test))}
     scale = float((posterior["val"].squared_distances(target[val]) / 2).mean())
     found = posterior["test"]
     return PlaneGaussians(
@@ -73,36 +72,33 @@ RIVALS: Mapping[str, Rival] = {
 }
 
 
-def _cells(places_km: Float) -> Float:
-    """Squares within reach of a place where somebody transmitted."""
+def _cells(places_km: Float) -> tuple[Float, Float]:
+    """Squares within reach of a place where somebody transmitted, and the logarithm of their prior."""
     low, high = places_km.min(axis=0) - _REACH_KM, places_km.max(axis=0) + _REACH_KM
     axes = [np.arange(a, b, _CELL_KM) for a, b in zip(low, high, strict=True)]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    distance = np.min(np.linalg.norm(cells[:, None] - places_km[None, ::4], axis=2), axis=1)
-    return cells[distance <= _REACH_KM]
+    distance = np.linalg.norm(cells[:, None] - places_km[None], axis=2)
+    density = np.exp(-0.5 * (distance / _DENSITY_KM) ** 2).sum(axis=1)
+    log_prior = np.log(density + _FLAT_SHARE * density.mean())
+    within = distance.min(axis=1) <= _REACH_KM
+    return cells[within], log_prior[within]
 
 
-def _receiver_map(places_km: Float, snr_db: Float, cells: Float) -> tuple[Float, Float] | None:
+def _receiver_map(places_km: Float, snr_db: Float, cells: Float, at_km: Float) -> tuple[Float, Float] | None:
     """Mean and variance of the SNR, dB, in every cell; None: heard too rarely."""
     heard = np.flatnonzero(~np.isnan(snr_db))
     if len(heard) < _FEWEST_HEARD:
         return None
     rng = np.random.default_rng(0)
-    heard = rng.permutation(heard)
-    kernel = ConstantKernel(50.0) * RBF(0.3, (0.05, 3.0)) + WhiteKernel(20.0)
-    few = heard[:_HYPERPARAMETER_ROWS]
-    mean = snr_db[heard].mean()
-    fitted = GaussianProcessRegressor(kernel).fit(places_km[few], snr_db[few] - mean)
-    many = heard[:_MAP_ROWS]
-    process = GaussianProcessRegressor(fitted.kernel_, optimizer=None)
-    process.fit(places_km[many], snr_db[many] - mean)
-    level, sigma = process.predict(cells, return_std=True)
-    return level + mean, sigma**2
+    level, sigma = fit_receiver(places_km[heard], snr_db[heard], cells, at_km, rng)
+    return level, sigma**2
 
 
-def _invert(snr_db: Float, cells: Float, maps: list[tuple[Float, Float] | None]) -> PlaneGaussians:
-    """Posterior mean and covariance under a uniform prior over the cells."""
-    log_likelihood = np.zeros((len(snr_db), len(cells)))
+def _invert(
+    snr_db: Float, cells: Float, log_prior: Float, maps: list[tuple[Float, Float] | None]
+) -> PlaneGaussians:
+    """Posterior mean and covariance."""
+    log_likelihood = np.repeat(log_prior[None], len(snr_db), axis=0)
     for receiver, radio in enumerate(maps):
         if radio is None:
             continue

@@ -111,7 +111,7 @@ def _train(plan: RunPlan, features: FeatureSet, origin: tuple[float, float], fol
         net, plan.training, steps_per_epoch=data.steps_per_epoch, construction=construction
     )
     val = HeimdallDataset(features, "val", training=False)
-    best, curve = BestWeights(), _Curve(plan.name, folder / "last.ckpt", val)
+    best, curve = BestWeights(plan.training.keep), _Curve(plan.name, folder / "last.ckpt", val)
     trainer = create_trainer(
         training=plan.training,
         resources=ResourcesSpec(accelerator="cpu"),

@@ -2,6 +2,7 @@
 
 python predict_onnx.py model.onnx                 what the model expects
 python predict_onnx.py model.onnx features.npy    one position per row of (batch, receivers, 128, 32)
+python predict_onnx.py model-iq.onnx iq.npz       of a model that takes IQ: arrays named as its inputs
 """
 # ruff: noqa: INP001, PLR2004, T201 - a script that prints
 
@@ -28,7 +29,11 @@ for name, meaning in about["outputs"].items():
     print(f"output {name}: {meaning}")
 
 if len(sys.argv) > 2:
-    features = np.load(sys.argv[2]).astype(np.float32)
-    positions, uncertainties = session.run(["positions", "uncertainties"], {"features": features})
+    found, names = np.load(sys.argv[2]), [wanted.name for wanted in session.get_inputs()]
+    given = dict(found) if sys.argv[2].endswith(".npz") else {"features": found}
+    if set(given) != set(names):
+        sys.exit(f"this model takes {', '.join(names)}, not {', '.join(given)}")
+    feeds = {name: values.astype(np.float32) for name, values in given.items()}
+    positions, uncertainties = session.run(["positions", "uncertainties"], feeds)
     for (latitude, longitude), (east_m, north_m) in zip(positions, uncertainties, strict=True):
         print(f"{latitude:.5f}, {longitude:.5f} +- {east_m:.0f} m east, {north_m:.0f} m north")

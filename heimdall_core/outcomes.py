@@ -1,6 +1,6 @@
 """What a training, an export or an evaluation hands back, in JSON's own types."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heimdall_core.domain.manifest import Manifest
@@ -33,9 +33,10 @@ def describe_training(
     manifest: Manifest,
     dataset_digest: str,
     report: EvaluationReport,
-    onnx: ExportedModel | None,
+    models: Sequence[ExportedModel],
 ) -> dict[str, Any]:
-    """The result of a training, or of the export of its weights."""
+    """The result of a training, or of the export of its weights; the first of ``models`` is the model."""
+    first = models[0] if models else None
     facts: dict[str, Any] = to_plain(
         {
             "calibration_scale": float(module.net.calibration_scale),
@@ -45,11 +46,25 @@ def describe_training(
             "plane_scale_km": module.construction.plane_scale_km,
             "dataset_digest": dataset_digest,
             "dataset": describe_dataset(manifest, dataset_digest),
-            "onnx": None if onnx is None else describe_object(onnx.object),
-            "onnx_parity": None if onnx is None else onnx.parity.to_dict(),
+            "onnx": None if first is None else describe_object(first.object),
+            "onnx_parity": None if first is None else first.verification.parity.to_dict(),
+            "verification": None if first is None else first.verification.to_dict(),
+            "exports": [describe_export(model) for model in models],
         }
     )
     return describe_report(report) | facts
+
+
+def describe_export(model: ExportedModel) -> dict[str, Any]:
+    """One exported file: what it is, where it lies, and what its verification measured."""
+    return {
+        "name": model.path.name,
+        "precision": model.output.precision,
+        "opset": model.output.opset,
+        "include_frontend": model.output.include_frontend,
+        **describe_object(model.object),
+        "verification": model.verification.to_dict(),
+    }
 
 
 def model_facts(

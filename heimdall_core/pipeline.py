@@ -1,28 +1,23 @@
 """``TrainingPipeline``: a frozen manifest in, a verified ONNX model and its evaluation out. No database."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
 
 from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint, JobStopped, ObjectStore, Reporter, StoredObject
-from heimdall_core.domain.spec import ExportOutput, TrainJobSpec
+from heimdall_core.domain.spec import TrainJobSpec
 from heimdall_core.evaluation.report import EvaluationReport
-from heimdall_core.export.exporter import ExportedModel, ONNXExporter, export_and_register_model
-from heimdall_core.export.metadata import ModelFacts
+from heimdall_core.exporting import Publication, tell_test_metrics
 from heimdall_core.features import FeatureCache, FeatureSet
-from heimdall_core.features.assembly import receiver_positions
-from heimdall_core.networks import LocalizationNet
-from heimdall_core.outcomes import describe_training, model_facts
-from heimdall_core.storage import join_uri, split_uri
+from heimdall_core.outcomes import describe_training
+from heimdall_core.storage import join_uri
 from heimdall_core.tracking import MLflowTracker, TrackingTarget
+from heimdall_core.tracking.tracker import RunStatus
 from heimdall_core.training.assessment import assess
 from heimdall_core.training.callbacks import (
     BestWeights,
@@ -31,27 +26,21 @@ from heimdall_core.training.callbacks import (
     ProgressReporting,
 )
 from heimdall_core.training.checkpoints import CheckpointUploader, usable_checkpoint
+from heimdall_core.training.creation import create_module, tell_start
 from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.dataset import require_splits
 from heimdall_core.training.distributed import Orders, fit_together, follow
 from heimdall_core.training.divergence import StopWhenDiverged
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
-from heimdall_core.training.network import (
-    Construction,
-    SavedWeights,
-    construction_for,
-    read_weights,
-    save_weights,
-)
-from heimdall_core.training.provenance import describe_run, flatten, to_plain
+from heimdall_core.training.network import read_weights
+from heimdall_core.training.provenance import describe_run, flatten
 from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.ranks import Ranks, Seat, ranks_of
 from heimdall_core.training.reporting import JobReporter
 from heimdall_core.training.trainer import Device, choose_device, create_trainer, fit
-from heimdall_core.training.warm_start import fetch_weights, start_from
+from heimdall_core.training.warm_start import fetch_weights
 
-_NUM_PARITY_SAMPLES = 24
 _CLOSE_SECONDS = 30.0
 
 
@@ -74,6 +63,7 @@ class TrainingPipeline:
         pretrained_dir: a folder of published weights; None: the Hugging Face hub or its cache.
         plane_scale_km: that of ``resume_from``; None: that of ``init_weights``, else fitted to the targets.
         checkpoint_seconds: a durable checkpoint is made at most so often.
+        lineage: what the caller alone knows of the run, for ``manifest.json``; see ``describe_run``.
     """
 
     def __init__(
@@ -94,6 +84,7 @@ class TrainingPipeline:
         pretrained_dir: Path | None = None,
         plane_scale_km: float | None = None,
         checkpoint_seconds: float = 30.0,
+        lineage: Mapping[str, Any] | None = None,
     ) -> None:
         self._spec = spec
         self._manifest = manifest
@@ -110,10 +101,11 @@ class TrainingPipeline:
         self._pretrained_dir = pretrained_dir
         self._plane_scale_km = plane_scale_km
         self._checkpoint_seconds = checkpoint_seconds
+        self._lineage = lineage
+        self._trained: dict[str, int] | None = None
         self._started_at = time.monotonic()
         self._digest = manifest.digest()
-        self._origin = (manifest.origin_latitude, manifest.origin_longitude)
-        self._best = BestWeights()
+        self._best = BestWeights(spec.training.keep)
         self._tracker: MLflowTracker | None = None
         self._uploader: CheckpointUploader | None = None
         self._ranks: Ranks | None = None
@@ -145,7 +137,7 @@ class TrainingPipeline:
         return self._tracked(lambda: self._export_phases(weights))
 
     def _tracked(self, phases: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        status = "FAILED"
+        status: RunStatus = "FAILED"
         try:
             self._tracker = self._init_mlflow()
             result = phases()
@@ -163,15 +155,16 @@ class TrainingPipeline:
         self._device = self._choose_device()
         features = self.load_data()
         data = HeimdallDataModule(features, self._spec.training, share=self._ranks.share)
+        if (radio_map := data.prepare_radio_map()) is not None:
+            self._reporter.event("radio_map_ready", num_receivers=radio_map.num_receivers)
         module = self.create_lightning_module(data)
         trainer = self.create_trainer(data)
         self.train(trainer, module, data)
-        report = self.evaluate(module, features)
-        return self.export_and_register(module, features, report)
+        return self.export_and_register(module, features, self.evaluate(module, features))
 
     def _choose_device(self) -> Device:
-        spec = self._spec
-        device = choose_device(spec.training, spec.resources, backbone=spec.model.backbone)
+        backbone = self._spec.model.backbone
+        device = choose_device(self._spec.training, self._spec.resources, backbone=backbone)
         self._reporter.event("device_chosen", **device.describe())
         return device
 
@@ -190,8 +183,7 @@ class TrainingPipeline:
         module = self.create_lightning_module(HeimdallDataModule(features, self._spec.training))
         saved.require_fit(module.construction, weights.name)
         self._best.take(saved.weights, epoch=saved.epoch)
-        report = self.evaluate(module, features)
-        return self.export_and_register(module, features, report)
+        return self.export_and_register(module, features, self.evaluate(module, features))
 
     def _init_mlflow(self) -> MLflowTracker | None:
         """Begins the run on a thread of its own."""
@@ -228,46 +220,19 @@ class TrainingPipeline:
             DataError: the weights to start from are damaged or cannot fit.
             InfrastructureError: they cannot be fetched.
         """
-        pl.seed_everything(self._spec.training.seed, verbose=False)
-        model, saved = self._spec.model, self._fetch_init_weights()
-        construction = construction_for(
-            model,
-            num_receivers=len(self._manifest.receivers),
-            receivers=[receiver.name for receiver in self._manifest.receivers],
-            origin=self._origin,
-            targets_km=data.train_set.targets_km,
-            scale_km=self._plane_scale_km or (saved.construction.plane_scale_km if saved else None),
-        )
-        net = construction.build(
-            pretrained=model.pretrained,
+        stored, path = self._init_weights, self._workspace / "init.ckpt"
+        module, start = create_module(
+            self._spec,
+            self._manifest,
+            data,
+            saved=None if stored is None else fetch_weights(stored, self._store, path),
+            plane_scale_km=self._plane_scale_km,
             pretrained_dir=self._pretrained_dir,
-            freeze_backbone=model.freeze_backbone,
         )
-        net.set_sites(torch.from_numpy(receiver_positions(self._manifest.receivers, self._origin)))
-        if saved is not None:
-            self._start_from(net, saved, construction)
-        return LocalizationLightningModule(
-            net, self._spec.training, steps_per_epoch=data.steps_per_epoch, construction=construction
-        )
-
-    def _fetch_init_weights(self) -> SavedWeights | None:
-        if self._init_weights is None:
-            return None
-        return fetch_weights(self._init_weights, self._store, self._workspace / "init.ckpt")
-
-    def _start_from(self, net: LocalizationNet, saved: SavedWeights, construction: Construction) -> None:
-        """The start of a resumed attempt goes without saying: its checkpoint takes the place of it."""
-        start = start_from(net, saved, construction)
-        if self._resume_from is None:
-            named = self._spec.init_from
-            self._reporter.event(
-                "warm_started",
-                model=named.name if named else None,
-                version=named.version if named else None,
-                receivers_new=list(start.receivers_new),
-                receivers_gone=list(start.receivers_gone),
-                origin_shift_km=round(start.origin_shift_km, 3),
-            )
+        # The start of a resumed attempt goes without saying: its checkpoint takes the place of it.
+        if start is not None and self._resume_from is None:
+            tell_start(self._reporter, self._spec, start)
+        return module
 
     def create_trainer(self, data: HeimdallDataModule) -> pl.Trainer:
         """The trainer with this job's callbacks."""
@@ -310,19 +275,19 @@ class TrainingPipeline:
             assert self._device is not None
             fit_together(self._ranks, self._device, trainer, module, data, resume_path=resume_path)
         module.to(trainer.strategy.root_device)
-        self._reporter.event(
-            "training_finished",
-            epochs=trainer.current_epoch,
-            steps=trainer.global_step,
-            best_epoch=self._best.epoch,
-        )
+        self._trained = {
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "best_epoch": self._best.epoch,
+        }
+        self._reporter.event("training_finished", **self._trained)
 
     def evaluate(self, module: LocalizationLightningModule, features: FeatureSet) -> EvaluationReport:
         """Calibrates the best weights on the validation split and evaluates them on the test split."""
         self._enter(JobPhase.EVALUATING)
         module.net.load_state_dict(self._best.weights)
         report = assess(module.net, features, self._manifest, self._reporter)
-        self._log_test_metrics(report.metrics)
+        tell_test_metrics(report, self._reporter, self._tracker, epoch=self._best.epoch)
         return report
 
     def export_and_register(
@@ -330,10 +295,10 @@ class TrainingPipeline:
     ) -> dict[str, Any]:
         """Exports, verifies and uploads everything; the caller registers what the result names."""
         self._enter(JobPhase.EXPORTING)
-        publisher = Publisher(self._store, self._output_uri, self._reporter, self._tracker)
-        first = self._export(module, features, report, publisher) if self._spec.export.enabled else None
+        publication = self._publication()
+        models = publication.export(module, features, report)
         self._enter(JobPhase.REGISTERING)
-        self._publish_files(module, report, publisher)
+        publication.publish_files(module, report, epoch=self._best.epoch, provenance=self._provenance())
         self._reporter.advance(1.0)
         return describe_training(
             module=module,
@@ -341,93 +306,36 @@ class TrainingPipeline:
             manifest=self._manifest,
             dataset_digest=self._digest,
             report=report,
-            onnx=first,
+            models=models,
         )
 
-    def _export(
-        self,
-        module: LocalizationLightningModule,
-        features: FeatureSet,
-        report: EvaluationReport,
-        publisher: Publisher,
-    ) -> ExportedModel:
-        facts = model_facts(
-            name=self._spec.model.name,
+    def _publication(self) -> Publication:
+        return Publication(
+            spec=self._spec,
+            manifest=self._manifest,
+            digest=self._digest,
+            store=self._store,
+            output_uri=self._output_uri,
+            workspace=self._workspace,
+            reporter=self._reporter,
+            publisher=Publisher(self._store, self._output_uri, self._reporter, self._tracker),
+            tracking=self._tracking,
             run_name=self._run_name,
             tags=self._tags,
-            module=module,
-            manifest=self._manifest,
-            dataset_digest=self._digest,
-            report=report,
+            templates_dir=self._cache_dir / "graphs",
         )
-        test = features.indices("test")[:_NUM_PARITY_SAMPLES]
-        samples = np.asarray(features.inputs[features.first_segment[test]])
-        outputs = self._spec.export.outputs
-        models = []
-        for number, output in enumerate(outputs, start=1):
-            name = "model.onnx" if number == 1 else f"model-{number}.onnx"
-            model = self._export_one(module, name, output, facts, samples)
-            publisher.announce(
-                name, "onnx", model.object, {"opset": model.opset, "parity": model.parity.to_dict()}
-            )
-            models.append(model)
-            self._reporter.advance(number / len(outputs))
-        checksum = self._workspace / "model.onnx.sha256"
-        checksum.write_text(f"{models[0].object.sha256}  model.onnx\n")
-        publisher.upload(checksum, "onnx")
-        return models[0]
-
-    def _export_one(
-        self,
-        module: LocalizationLightningModule,
-        name: str,
-        output: ExportOutput,
-        facts: ModelFacts,
-        samples: np.ndarray,
-    ) -> ExportedModel:
-        bucket, key = split_uri(join_uri(self._output_uri, name))
-        return export_and_register_model(
-            ONNXExporter(self._store, self._tracking),
-            module.net,
-            self._workspace / name,
-            facts=facts,
-            features=samples,
-            bucket_name=bucket,
-            object_name=key,
-            opset_version=output.opset,
-            do_constant_folding=output.constant_folding,
-        )
-
-    def _publish_files(
-        self, module: LocalizationLightningModule, report: EvaluationReport, publisher: Publisher
-    ) -> None:
-        best = self._workspace / "best.ckpt"
-        save_weights(
-            best, module.net, module.construction, dataset_digest=self._digest, epoch=self._best.epoch
-        )
-        publisher.upload(best, "checkpoint")
-        for path in report.write(self._workspace / "report"):
-            publisher.upload(path, "plot" if path.suffix == ".png" else "report", track=True)
-        manifest = self._workspace / "manifest.json"
-        content = to_plain({**self._provenance(), "artifacts": publisher.describe()})
-        manifest.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False))
-        publisher.upload(manifest, "manifest", track=True)
-
-    def _log_test_metrics(self, metrics: Mapping[str, float]) -> None:
-        values = {f"test_{k}": v for k, v in metrics.items() if np.isfinite(v)}
-        self._reporter.metrics(values, step=0, epoch=self._best.epoch)
-        if self._tracker is not None:
-            self._tracker.log_metrics(values, step=0)
 
     def _provenance(self) -> dict[str, Any]:
-        device = {} if self._device is None else {"device": self._device.describe()}
-        return device | describe_run(
+        kind = "export" if self._device is None else "train"
+        device = None if self._device is None else self._device.describe()
+        return {"kind": kind, "device": device, "trained": self._trained} | describe_run(
             spec=self._spec,
             manifest=self._manifest,
             digest=self._digest,
             run_name=self._run_name,
             resume_from=self._resume_from,
             init_weights=self._init_weights,
+            lineage=self._lineage,
         )
 
     def _enter(self, phase: JobPhase) -> None:
@@ -435,7 +343,7 @@ class TrainingPipeline:
             raise JobStopped(request)
         self._reporter.phase(phase)
 
-    def _close(self, status: str) -> None:
+    def _close(self, status: RunStatus) -> None:
         if self._uploader is not None:
             self._uploader.close(_CLOSE_SECONDS)
         if self._tracker is not None:

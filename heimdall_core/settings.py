@@ -1,9 +1,10 @@
 """The settings of every process: ``HEIMDALL_*`` environment variables or a ``.env`` file."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heimdall_core.domain.job import JobKind
@@ -45,10 +46,43 @@ class StorageSettings(_Group):
 
 
 class TrackingSettings(_Group):
-    """MLflow; without a URI nothing is tracked."""
+    """MLflow; without ``uri`` and ``backend_store_uri`` nothing is tracked. See docs/tracking.md."""
 
-    uri: str | None = None
-    experiment: str = "heimdall"
+    uri: Annotated[str | None, Field(repr=False)] = None
+    """A tracking server; ``backend_store_uri`` where that is given instead."""
+    backend_store_uri: SecretStr | None = None
+    """The database of MLflow's own tables, used straight where there is no server: ``postgresql+psycopg://...``."""
+    registry_uri: Annotated[str | None, Field(repr=False)] = None
+    """Where models are registered; default: ``uri``."""
+    artifact_root: Annotated[str, Field(pattern=r"^[a-z0-9+-]+://")] = "s3://heimdall-mlflow"
+    """Artifacts of a new experiment, where no server decides."""
+    s3_endpoint_url: str | None = None
+    """Of the artifacts, where no server hands them on; default: all of S3 as in ``HEIMDALL_STORAGE__*``."""
+    s3_access_key_id: SecretStr | None = None
+    s3_secret_access_key: SecretStr | None = None
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] = "heimdall"
+    run_name_prefix: Annotated[str, Field(max_length=100)] = ""
+    spool_limit_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    """Of one run: what waits on disk because MLflow has not taken it; what comes beyond is dropped."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_in(cls, data: Any) -> Any:
+        """Without a server the database takes its place."""
+        if not isinstance(data, Mapping) or not (store := data.get("backend_store_uri")):
+            return data
+        straight = store.get_secret_value() if isinstance(store, SecretStr) else store
+        if data.get("uri") not in {None, "", straight}:
+            raise ValueError(
+                "uri and backend_store_uri: a tracking server has a store of its own; give one of them"
+            )
+        return {**data, "uri": straight}
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> Self:
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError("s3_access_key_id and s3_secret_access_key belong together: give both or none")
+        return self
 
 
 class LeaseSettings(_Group):
@@ -98,6 +132,27 @@ class QueueSettings(_Group):
     """Jobs of one owner that run at a time; the others wait with the reason ``quota``."""
 
 
+class PromotionSettings(_Group):
+    """What a model version must hold to become the champion; API and workers need the same."""
+
+    max_median_error_increase: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """By how much of the champion's median error the challenger's may be larger; 0.02: two in a hundred."""
+    max_nll_increase: Annotated[float, Field(ge=0)] = 0.05
+    """By how many nats the challenger's ``nll_per_m2`` may be above the champion's."""
+    min_coverage_68: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least share of the test split inside the 68 % ellipses, less the chance of a small split."""
+    max_coverage_68: Annotated[float, Field(ge=0, le=1)] = 0.85
+    """Largest share of it, plus the chance of a small split."""
+    min_sessions: Annotated[int, Field(ge=1)] = 10
+    """Test sessions new to both that a comparison with the champion takes at least."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.min_coverage_68 > self.max_coverage_68:
+            raise ValueError("min_coverage_68 is above max_coverage_68: no model would ever pass")
+        return self
+
+
 class RetentionSettings(_Group):
     """What is kept of jobs, and how long."""
 
@@ -121,6 +176,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,
     )
 
     database: DatabaseSettings
@@ -130,6 +186,7 @@ class Settings(BaseSettings):
     lease: LeaseSettings = LeaseSettings()
     worker: WorkerSettings = WorkerSettings()
     queue: QueueSettings = QueueSettings()
+    promotion: PromotionSettings = PromotionSettings()
     retention: RetentionSettings = RetentionSettings()
     home: Path = Path("~/.heimdall").expanduser()
     cache_dir: Path = Path("~/.heimdall/cache").expanduser()

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from heimdall_core.domain.errors import DataError, HeimdallError, InvalidRequest
@@ -223,18 +224,20 @@ def _has_weights(backbone: Backbone) -> bool:
 
 
 def _tracking(experiment: str | None) -> "TrackingTarget | None":
-    uri = os.environ.get("HEIMDALL_TRACKING__URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None:
-        if experiment is not None:
-            raise UsageError(
-                "--experiment-name: no MLflow is named",
-                hint="Set HEIMDALL_TRACKING__URI or MLFLOW_TRACKING_URI, or leave it out.",
-            )
-        return None
-    from heimdall_core.tracking import TrackingTarget
+    from heimdall_core.tracking import local_target
 
-    default = os.environ.get("HEIMDALL_TRACKING__EXPERIMENT") or "heimdall"
-    return TrackingTarget(uri=uri, experiment=experiment or default)
+    try:
+        target = local_target(experiment=experiment, fallback_uri=os.environ.get("MLFLOW_TRACKING_URI"))
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"HEIMDALL_TRACKING__*: {error}", code="invalid_settings", hint="Correct it, or leave it out."
+        ) from None
+    if target is None and experiment is not None:
+        raise UsageError(
+            "--experiment-name: no MLflow is named",
+            hint="Set HEIMDALL_TRACKING__URI or MLFLOW_TRACKING_URI, or leave it out.",
+        )
+    return target
 
 
 def _pretrained_dir() -> Path | None:

@@ -11,6 +11,7 @@ from heimdall_core.database.engine import Database
 from heimdall_core.jobs.dispatch import expire_waiting, mark_for_hint
 from heimdall_core.jobs.hints import HintPublisher
 from heimdall_core.jobs.leases import database_uptime_seconds, reap_expired
+from heimdall_core.registry.automatic_promotion import refuse_abandoned
 from heimdall_core.settings import LeaseSettings, Settings
 from worker import retention
 from worker.reaper_hold import ReaperHold
@@ -69,6 +70,14 @@ def expire(plane: ControlPlane) -> None:
         _log.warning("jobs_expired", count=num_jobs)
 
 
+def refuse_unmeasured(plane: ControlPlane) -> None:
+    """Ends the waiting of model versions whose evaluate jobs ended without a measurement."""
+    with plane.database.transaction() as session:
+        versions = refuse_abandoned(session)
+    if versions:
+        _log.warning("promotions_abandoned", versions=versions)
+
+
 def project(plane: ControlPlane) -> None:
     """Tells MLflow what PostgreSQL has published."""
     if plane.settings.tracking.uri is None:
@@ -78,10 +87,21 @@ def project(plane: ControlPlane) -> None:
     deliver_due(plane.database, plane.settings)
 
 
+def end_strays(plane: ControlPlane) -> None:
+    """Ends runs in MLflow that go on though their jobs have ended."""
+    if plane.settings.tracking.uri is None:
+        return
+    from worker.projection import end_stray_runs
+
+    end_stray_runs(plane.database, plane.settings)
+
+
 REAP = ControlTask(name="heimdall.reap", run=reap)
 DISPATCH = ControlTask(name="heimdall.dispatch", run=dispatch)
 EXPIRE = ControlTask(name="heimdall.expire", run=expire)
+REFUSE_UNMEASURED = ControlTask(name="heimdall.refuse_unmeasured", run=refuse_unmeasured)
 PROJECT = ControlTask(name="heimdall.project", run=project)
+END_STRAYS = ControlTask(name="heimdall.end_strays", run=end_strays)
 RETAIN_CHECKPOINTS = ControlTask(name="heimdall.retain_checkpoints", run=retention.retain_checkpoints)
 RETAIN_HISTORY = ControlTask(name="heimdall.retain_history", run=retention.retain_history)
 RETAIN_UPLOADS = ControlTask(name="heimdall.retain_uploads", run=retention.retain_uploads)
@@ -91,7 +111,9 @@ CONTROL_TASKS = (
     REAP,
     DISPATCH,
     EXPIRE,
+    REFUSE_UNMEASURED,
     PROJECT,
+    END_STRAYS,
     RETAIN_CHECKPOINTS,
     RETAIN_HISTORY,
     RETAIN_UPLOADS,
@@ -106,7 +128,9 @@ def beat_schedule(lease: LeaseSettings) -> dict[str, Any]:
         REAP: min(5.0, lease.lease_seconds / 4),
         DISPATCH: 5.0,
         EXPIRE: 60.0,
+        REFUSE_UNMEASURED: 60.0,
         PROJECT: 5.0,
+        END_STRAYS: 60.0,
         RETAIN_CHECKPOINTS: 120.0,
         RETAIN_HISTORY: 900.0,
         RETAIN_UPLOADS: 900.0,

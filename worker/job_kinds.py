@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heimdall_core.domain.errors import DataError
+from heimdall_core.domain.errors import DataError, NotFound
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint, ObjectStore, Reporter, StoredObject
 from heimdall_core.domain.spec import TrainJobSpec, train_spec_from_dict
@@ -33,7 +33,8 @@ def _train(
 ) -> dict[str, Any]:
     spec = adjusted(train_spec_from_dict(start["spec"]), start["adjustments"])
     init_weights = _stored(start["inputs"].get("init_weights"))
-    return _pipeline(spec, start, reporter, store, settings, init_weights=init_weights).run()
+    lineage = {"adjustments": start["adjustments"]}
+    return _pipeline(spec, start, reporter, store, settings, init_weights=init_weights, lineage=lineage).run()
 
 
 def adjusted(spec: TrainJobSpec, adjustments: Mapping[str, Any]) -> TrainJobSpec:
@@ -60,8 +61,10 @@ def _export(
         }
     )
     spec = replace(spec, model=replace(spec.model, pretrained=False))
-    weights = _fetch(start["inputs"]["weights"], store, Path(start["workspace"]) / "weights.ckpt")
-    return _pipeline(spec, start, reporter, store, settings).run_export_only(weights)
+    weights = _fetch_weights(start["inputs"], store, Path(start["workspace"]) / "weights.ckpt")
+    stated = {key: start["inputs"]["weights"][key] for key in ("uri", "sha256")}
+    lineage = {"train_job_id": start["inputs"]["train_job_id"], "weights_from": stated}
+    return _pipeline(spec, start, reporter, store, settings, lineage=lineage).run_export_only(weights)
 
 
 def _pipeline(
@@ -71,17 +74,15 @@ def _pipeline(
     store: ObjectStore,
     settings: Settings,
     *,
+    lineage: Mapping[str, Any],
     init_weights: StoredObject | None = None,
 ) -> "TrainingPipeline":
     import torch
 
     from heimdall_core.pipeline import TrainingPipeline
-    from heimdall_core.tracking import TrackingTarget
+    from heimdall_core.tracking import target_of
 
     torch.set_num_threads(start["num_threads"])
-    target = None
-    if settings.tracking.uri:
-        target = TrackingTarget(uri=settings.tracking.uri, experiment=settings.tracking.experiment)
     return TrainingPipeline(
         spec=spec,
         manifest=_load_manifest(start["inputs"], start["job_id"], store, settings.cache_dir),
@@ -90,14 +91,24 @@ def _pipeline(
         output_uri=start["output_uri"],
         workspace=Path(start["workspace"]),
         cache_dir=settings.cache_dir,
-        tracking=target,
+        tracking=target_of(settings),
         run_name=start["job_id"],
         tags={"heimdall.job_id": start["job_id"], "heimdall.attempt": str(start["attempt"])},
         resume_from=_checkpoint(start.get("resume_from")),
         init_weights=init_weights,
         pretrained_dir=settings.worker.pretrained_dir,
         checkpoint_seconds=settings.worker.checkpoint_seconds,
+        lineage={**lineage, **_origin(start)},
     )
+
+
+def _origin(start: Mapping[str, Any]) -> dict[str, Any]:
+    """The job, and the object that its frozen dataset is."""
+    inputs = start["inputs"]
+    return {
+        "job": {"id": start["job_id"], "attempt": start["attempt"]},
+        "manifest": {"uri": inputs["manifest_uri"], "sha256": inputs["manifest_sha256"]},
+    }
 
 
 def _evaluate(
@@ -107,7 +118,7 @@ def _evaluate(
 
     inputs, workspace = start["inputs"], Path(start["workspace"])
     evaluation = ModelEvaluation(
-        onnx_path=_fetch(inputs["onnx"], store, workspace / "model.onnx"),
+        onnx_path=_fetch_model(inputs["onnx"], store, workspace / "model.onnx"),
         manifest=_load_manifest(inputs, start["job_id"], store, settings.cache_dir),
         split=start["spec"]["split"],
         trained_on=_load_manifest(inputs["trained_on"], start["job_id"], store, settings.cache_dir),
@@ -121,11 +132,37 @@ def _evaluate(
     return evaluation.run()
 
 
+def _fetch_weights(inputs: Mapping[str, Any], store: ObjectStore, path: Path) -> Path:
+    """The checkpoint that an export begins with, by whichever source it was named."""
+    try:
+        return _fetch(inputs["weights"], store, path)
+    except NotFound as error:
+        raise DataError(
+            f"the weights {inputs['weights']['uri']} are recorded, but gone from the object store",
+            code="weights_gone",
+            hint="Export another checkpoint of the training, restore the object, or train again: "
+            f"GET /v1/jobs/{inputs['train_job_id']}/checkpoints.",
+        ) from error
+
+
+def _fetch_model(stated: dict[str, Any], store: ObjectStore, path: Path) -> Path:
+    """The ONNX file of a registered version."""
+    try:
+        return _fetch(stated, store, path)
+    except NotFound as error:
+        raise DataError(
+            f"the model {stated['uri']} is registered, but gone from the object store",
+            code="model_file_gone",
+            hint="Restore the object, or export the version again and register that.",
+        ) from error
+
+
 def _fetch(stated: dict[str, Any], store: ObjectStore, path: Path) -> Path:
     """The object as a file, its checksum verified.
 
     Raises:
         DataError: it is not what was recorded.
+        NotFound: it is gone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     store.get_file(stated["uri"], path)
@@ -137,7 +174,7 @@ def _fetch(stated: dict[str, Any], store: ObjectStore, path: Path) -> Path:
 def _load_manifest(dataset: dict[str, Any], job_id: str, store: ObjectStore, cache_dir: Path) -> Manifest:
     """The frozen manifest, from the cache if its checksum is right, else from the object store."""
     cached = cache_dir / "manifests" / f"{dataset['manifest_sha256']}.json"
-    data = cached.read_bytes() if cached.is_file() else store.get_bytes(dataset["manifest_uri"])
+    data = cached.read_bytes() if cached.is_file() else _read_manifest(dataset["manifest_uri"], store)
     if hashlib.sha256(data).hexdigest() != dataset["manifest_sha256"]:
         cached.unlink(missing_ok=True)
         raise DataError(f"{dataset['manifest_uri']} has changed since it was frozen", code="object_changed")
@@ -147,6 +184,17 @@ def _load_manifest(dataset: dict[str, Any], job_id: str, store: ObjectStore, cac
         part.write_bytes(data)
         part.replace(cached)
     return Manifest.from_dict(json.loads(data))
+
+
+def _read_manifest(uri: str, store: ObjectStore) -> bytes:
+    try:
+        return store.get_bytes(uri)
+    except NotFound as error:
+        raise DataError(
+            f"the dataset's manifest {uri} is recorded, but gone from the object store",
+            code="dataset_gone",
+            hint="Restore the object, or freeze the dataset anew: POST /v1/datasets.",
+        ) from error
 
 
 def _checkpoint(data: dict[str, Any] | None) -> Checkpoint | None:

@@ -1,53 +1,124 @@
-"""The MLflow projection: runs, registered models, versions and aliases made from what PostgreSQL published.
+"""The MLflow projection: runs, registered models, versions and aliases made to agree with PostgreSQL.
 
-Idempotent by job id: telling MLflow twice changes nothing. An MLflow that is away delays it, no more.
+Whatever an outbox entry says, MLflow is told the present state: telling it twice, or late, changes nothing.
+An MLflow that is away delays it, no more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import func, literal, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import aliased
 
-from heimdall_core.database.catalogue_tables import Model, ModelVersion
 from heimdall_core.database.engine import Database
-from heimdall_core.database.job_tables import Job, MetricPoint, Outbox
-from heimdall_core.domain.errors import TrackingUnavailable
+from heimdall_core.database.job_tables import Job, Outbox
+from heimdall_core.domain.errors import StorageUnavailable
+from heimdall_core.domain.job import JobKind, JobStatus
+from heimdall_core.registry.promotion import ALIAS_TOPIC
 from heimdall_core.registry.publishing import MLFLOW_TOPIC
 from heimdall_core.settings import Settings
-from heimdall_core.tracking import JOB_ID_TAG, initialize_mlflow
+from heimdall_core.storage import S3Store
+from heimdall_core.tracking import connect, target_of
+from heimdall_core.tracking.client import is_away
+from heimdall_core.tracking.models import CHAMPION
+from heimdall_core.tracking.redaction import redact
+from worker.model_projection import project_aliases, project_version
+from worker.run_projection import Projection, end_strays, project_run
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+__all__ = ["CHAMPION", "RUN_TOPIC", "deliver_due", "end_stray_runs"]
+
+RUN_TOPIC = "mlflow.run"
+"""A job has ended: its run must be complete, and ended too."""
 
 _LEASE_SECONDS = 60.0
 _RETRY_CEILING_SECONDS = 300.0
-_POINTS_PER_CALL = 1000
-CHAMPION = "champion"
+_AWAY_PAUSE = timedelta(seconds=30)
+_ENDED_WITHIN = timedelta(days=7)
+_RUNS_PER_LOOK = 200
+_TRACKED_KINDS = (JobKind.TRAIN.value, JobKind.EXPORT.value)
+_TERMINAL = [status.value for status in JobStatus if status.is_terminal]
 _log = structlog.get_logger(__name__)
 
 
 def deliver_due(database: Database, settings: Settings) -> int:
-    """Delivers every due entry; returns how many succeeded."""
+    """Delivers every due entry; returns how many succeeded: none if it is being done already."""
+    with _alone(database) as is_alone:
+        if not is_alone:
+            return 0
+        _enter_ended_jobs(database)
+        delivered = _deliver_all(database, settings)
+        if delivered:
+            _end_strays(database, settings)
+        return delivered
+
+
+def end_stray_runs(database: Database, settings: Settings) -> None:
+    """Ends runs of ended jobs that say they are running, though there may be nothing to deliver."""
+    with _alone(database) as is_alone:
+        if is_alone:
+            _end_strays(database, settings)
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[bool]:
+    """Whether nobody else projects meanwhile: two would each make what the other has not made yet.
+
+    The lock ends with its connection, so with its process.
+    """
+    key = func.hashtextextended("mlflow projection", 0)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        is_alone = bool(connection.scalar(select(func.pg_try_advisory_lock(key))))
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                connection.execute(select(func.pg_advisory_unlock(key)))
+
+
+def _deliver_all(database: Database, settings: Settings) -> int:
     delivered = 0
     while (entry := _take_due(database)) is not None:
         try:
-            _deliver(database, settings, entry.key)
+            _deliver(database, settings, entry)
         except Exception as error:  # noqa: BLE001 - MLflow raises its own, requests' and SQLAlchemy's
-            _log.warning("projection_failed", job_id=entry.key, reason=str(error))
-            _postpone(database, entry, str(error))
+            reason = redact(str(error))
+            _log.warning("projection_failed", topic=entry.topic, key=entry.key, reason=reason)
+            _postpone(database, entry, reason)
+            if is_away(error) or isinstance(error, StorageUnavailable):
+                _postpone_all(database)
             return delivered
         _mark_done(database, entry)
         delivered += 1
     return delivered
 
 
+def _enter_ended_jobs(database: Database) -> None:
+    """An entry for each job that was tried and has ended, however it did, unless its version's entry does."""
+    told = aliased(Outbox)
+    is_told = exists().where(told.key == Job.id, told.topic.in_((RUN_TOPIC, MLFLOW_TOPIC)))
+    ended = (
+        select(literal(RUN_TOPIC), Job.id, literal({}, Outbox.payload.type))
+        .where(
+            Job.status.in_(_TERMINAL),
+            Job.finished_at > func.now() - literal(_ENDED_WITHIN),
+            Job.kind.in_(_TRACKED_KINDS),
+            Job.attempt > 0,
+            ~is_told,
+        )
+        .limit(_RUNS_PER_LOOK)
+    )
+    with database.transaction() as session:
+        statement = upsert(Outbox).from_select(["topic", "key", "payload"], ended)
+        session.execute(statement.on_conflict_do_nothing(index_elements=["topic", "key"]))
+
+
 def _take_due(database: Database) -> Outbox | None:
     due = (
         select(Outbox.id)
-        .where(Outbox.topic == MLFLOW_TOPIC, Outbox.done_at.is_(None), Outbox.not_before <= func.now())
+        .where(Outbox.topic.in_(_DELIVERIES), Outbox.done_at.is_(None), Outbox.not_before <= func.now())
         .order_by(Outbox.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -61,7 +132,7 @@ def _take_due(database: Database) -> Outbox | None:
 
 
 def _postpone(database: Database, entry: Outbox, reason: str) -> None:
-    wait = timedelta(seconds=min(2.0 ** (entry.failures + 1), _RETRY_CEILING_SECONDS))
+    wait = timedelta(seconds=min(2.0 ** min(entry.failures + 1, 10), _RETRY_CEILING_SECONDS))
     values = {
         "failures": Outbox.failures + 1,
         "last_error": reason[:1000],
@@ -71,6 +142,13 @@ def _postpone(database: Database, entry: Outbox, reason: str) -> None:
         session.execute(update(Outbox).where(Outbox.id == entry.id).values(**values))
 
 
+def _postpone_all(database: Database) -> None:
+    """Where MLflow does not answer one entry, it need not be waited for with each of the others."""
+    due = (Outbox.topic.in_(_DELIVERIES), Outbox.done_at.is_(None), Outbox.not_before <= func.now())
+    with database.transaction() as session:
+        session.execute(update(Outbox).where(*due).values(not_before=func.now() + literal(_AWAY_PAUSE)))
+
+
 def _mark_done(database: Database, entry: Outbox) -> None:
     with database.transaction() as session:
         session.execute(
@@ -78,89 +156,46 @@ def _mark_done(database: Database, entry: Outbox) -> None:
         )
 
 
-def _deliver(database: Database, settings: Settings, job_id: str) -> None:
-    assert settings.tracking.uri is not None
-    client, experiment_id = initialize_mlflow(settings.tracking.uri, settings.tracking.experiment)
-    with database.transaction() as session:
-        version = session.scalars(select(ModelVersion).where(ModelVersion.job_id == job_id)).one()
-        champion = session.scalar(select(Model.champion_version).where(Model.name == version.name))
-    run_id = _find_run(client, experiment_id, job_id) or _rebuild_run(client, experiment_id, database, job_id)
-    mlflow_version = _ensure_version(client, version, run_id)
-    if champion == version.version:
-        client.set_registered_model_alias(version.name, CHAMPION, mlflow_version)
-    with database.transaction() as session:
-        where = (ModelVersion.name == version.name, ModelVersion.version == version.version)
-        session.execute(
-            update(ModelVersion).where(*where).values(mlflow_run_id=run_id, mlflow_version=mlflow_version)
-        )
-
-
-def _find_run(client: "MlflowClient", experiment_id: str, job_id: str) -> str | None:
-    found = client.search_runs([experiment_id], f"tags.`{JOB_ID_TAG}` = '{job_id}'", max_results=1)
-    return found[0].info.run_id if found else None
-
-
-def _rebuild_run(client: "MlflowClient", experiment_id: str, database: Database, job_id: str) -> str:
-    """The run that the trainer could not write, from the job's own row and curves."""
-    from mlflow.entities import Metric, Param
-
-    with database.transaction() as session:
-        job = session.get_one(Job, job_id)
-        points = _points(session, job_id)
-    assert job.started_at is not None
-    assert job.finished_at is not None
-    run = client.create_run(
-        experiment_id,
-        start_time=int(job.started_at.timestamp() * 1000),
-        run_name=job_id,
-        tags={JOB_ID_TAG: job_id},
-    )
-    run_id = str(run.info.run_id)
-    params = [Param(name, str(value)[:500]) for name, value in _flat(job.spec)]
-    client.log_batch(run_id, params=params[:100])
-    for first in range(0, len(points), _POINTS_PER_CALL):
-        batch = points[first : first + _POINTS_PER_CALL]
-        metrics = [Metric(p.name, p.value, int(p.created_at.timestamp() * 1000), p.step) for p in batch]
-        client.log_batch(run_id, metrics=metrics)
-    client.set_terminated(run_id, "FINISHED", int(job.finished_at.timestamp() * 1000))
-    return run_id
-
-
-def _points(session: Session, job_id: str) -> list[MetricPoint]:
-    return list(session.scalars(select(MetricPoint).where(MetricPoint.job_id == job_id)))
-
-
-def _flat(spec: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
-    pairs: list[tuple[str, object]] = []
-    for key, value in spec.items():
-        pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return pairs
-
-
-def _ensure_version(client: "MlflowClient", version: ModelVersion, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    _unless_present(lambda: client.create_registered_model(version.name), MlflowException)
-    for known in client.search_model_versions(f"name = '{version.name}'"):
-        if known.tags.get(JOB_ID_TAG) == version.job_id:
-            return str(known.version)
-    made = client.create_model_version(
-        version.name,
-        source=version.onnx_uri,
-        run_id=run_id,
-        tags={
-            JOB_ID_TAG: version.job_id,
-            "heimdall.version": str(version.version),
-            "heimdall.onnx_sha256": version.onnx_sha256,
-            "heimdall.dataset": f"{version.dataset_name}/{version.dataset_version}",
-        },
-    )
-    return str(made.version)
-
-
-def _unless_present(create: Callable[[], object], error_class: type[Exception]) -> None:
+def _end_strays(database: Database, settings: Settings) -> None:
     try:
-        create()
-    except error_class as error:
-        if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
-            raise TrackingUnavailable(str(error)) from error
+        end_strays(_projection(database, settings))
+    except Exception as error:  # noqa: BLE001 - as above; they are looked for again soon
+        _log.warning("stray_runs_not_ended", reason=redact(str(error)))
+
+
+def _deliver(database: Database, settings: Settings, entry: Outbox) -> None:
+    _DELIVERIES[entry.topic](_projection(database, settings), entry)
+
+
+def _projection(database: Database, settings: Settings) -> Projection:
+    target = target_of(settings)
+    assert target is not None
+    client, experiment_id = connect(target)
+    return Projection(
+        client=client,
+        experiment_id=experiment_id,
+        database=database,
+        store=S3Store(settings.storage),
+        run_name_prefix=target.run_name_prefix,
+    )
+
+
+def _deliver_run(projection: Projection, entry: Outbox) -> None:
+    project_run(projection, entry.key).send_artifacts()
+
+
+def _deliver_version(projection: Projection, entry: Outbox) -> None:
+    name, run = project_version(projection, entry.key)
+    project_aliases(projection, name)
+    run.send_artifacts()
+
+
+def _deliver_aliases(projection: Projection, entry: Outbox) -> None:
+    project_aliases(projection, entry.payload["name"])
+
+
+_DELIVERIES: dict[str, Callable[[Projection, Outbox], None]] = {
+    MLFLOW_TOPIC: _deliver_version,
+    ALIAS_TOPIC: _deliver_aliases,
+    RUN_TOPIC: _deliver_run,
+}

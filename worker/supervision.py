@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import update
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.engine import Database
@@ -21,9 +21,10 @@ from heimdall_core.database.job_tables import JobAttempt
 from heimdall_core.domain.errors import HeimdallError
 from heimdall_core.jobs import finishing
 from heimdall_core.jobs.claiming import LIGHT_KINDS, Claim, LeaseLost
-from heimdall_core.jobs.finishing import MICRO_BATCH_SIZE
+from heimdall_core.jobs.finishing import MICRO_BATCH_SIZE, Publish
 from heimdall_core.jobs.queries import newest_checkpoint
 from heimdall_core.jobs.retrying import describe_checkpoint
+from heimdall_core.registry.reading import NotRead
 from heimdall_core.settings import Settings
 from heimdall_core.storage import S3Store
 from worker.endings import TIME_LIMIT, explain_exit
@@ -237,17 +238,15 @@ class Attempt:
         result = self._reports.result
         assert result is not None
         try:
-            publish = prepare_publication(self._claim, result, self._host.store)
+            publish = prepare_publication(
+                self._claim, result, self._host.store, self._host.settings.promotion
+            )
         except HeimdallError as failure:
             unfetched = failure.to_info()
             self._end(lambda s: finishing.fail(s, self._claim, unfetched, exit_code=0))
             return
         try:
-            self._end(
-                lambda s: finishing.succeed(
-                    s, self._claim, artifacts=self._reports.artifacts, publish=publish
-                )
-            )
+            self._publish(publish)
         except LeaseLost:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever it is, the job must say so
@@ -256,6 +255,20 @@ class Attempt:
             self._end(lambda s: finishing.fail(s, self._claim, info, exit_code=0))
             return
         self._clear_workspace()
+
+    def _publish(self, publish: Publish) -> None:
+        """Ends the attempt with success; what that needs of the object store is read between two tries."""
+        while True:
+            try:
+                self._end(
+                    lambda s: finishing.succeed(
+                        s, self._claim, artifacts=self._reports.artifacts, publish=publish
+                    )
+                )
+            except NotRead as wanted:
+                wanted.fetch()
+            else:
+                return
 
     @property
     def _workspace(self) -> Path:
@@ -285,7 +298,9 @@ class Attempt:
                     change(session)
             except LeaseLost:
                 self._log.warning("lease_lost_at_the_end")
-            except (OperationalError, InterfaceError) as error:
+            except DBAPIError as error:
+                if not _is_away(error):
+                    raise
                 self._log.warning("end_not_written", reason=str(error.__cause__ or error))
                 self._wait_for_database()
                 continue
@@ -320,6 +335,11 @@ class StopSequence:
             trainer.send({"stop": self.reason})
         else:
             trainer.signal_group(signal.SIGTERM if stage == "term" else signal.SIGKILL)
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether the connection was at fault, the server's end of an idle transaction included."""
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def _read_ready(selector: selectors.BaseSelector, takers: Mapping[int, Callable[[bytes], None]]) -> None:

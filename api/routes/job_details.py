@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.dependencies import Caller, JobId, Store, Transaction, needs
+from api.ranges import respond
 from api.schemas.jobs import (
     ArtifactList,
     AttemptDocument,
@@ -16,8 +17,10 @@ from api.schemas.jobs import (
     MetricsDocument,
     artifact_document,
     checkpoint_document,
+    content_of,
 )
 from heimdall_core.jobs.queries import (
+    find_artifact,
     find_job,
     list_artifacts,
     list_attempts,
@@ -29,6 +32,7 @@ from heimdall_core.jobs.queries import (
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[needs("jobs:read")])
 
+FileName = Annotated[str, Path(min_length=1, max_length=255, examples=["model.onnx"])]
 After = Annotated[int, Query(ge=0, le=2**63 - 1, description="`next_after` of the answer before.")]
 
 
@@ -82,6 +86,25 @@ def list_job_artifacts(job_id: JobId, session: Transaction, caller: Caller, stor
     """The files that the job handed out."""
     find_job(session, job_id, owner=caller.visible_owner)
     return ArtifactList(data=[artifact_document(row, store) for row in list_artifacts(session, job_id)])
+
+
+@router.head("/artifacts/{name}", include_in_schema=False)
+@router.get(
+    "/artifacts/{name}",
+    response_class=Response,
+    responses={
+        200: {"description": "The file; its `ETag` is its SHA-256.", "content": {"*/*": {}}},
+        206: {"description": "The part that `Range` asks for.", "content": {"*/*": {}}},
+        304: {"description": "The file is as `If-None-Match` says."},
+        416: {"description": "It has no such range."},
+    },
+)
+def download_job_artifact(
+    job_id: JobId, name: FileName, request: Request, session: Transaction, caller: Caller, store: Store
+) -> Response:
+    """One of the files, whole or, with `Range` (and `If-Range`), from where a download broke off."""
+    find_job(session, job_id, owner=caller.visible_owner)
+    return respond(request, content_of(find_artifact(session, job_id, name)), store)
 
 
 @router.get("/checkpoints")

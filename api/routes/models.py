@@ -19,14 +19,16 @@ from api.dependencies import (
     VersionNumber,
     needs,
 )
+from api.routes import model_promotion
 from api.routes.jobs import accepted
 from api.schemas.jobs import JobDocument
 from api.schemas.models import (
     ModelDocument,
-    ModelVersionDocument,
+    ModelVersionDetail,
     ModelVersionList,
     RetrainBody,
     model_document,
+    model_version_detail,
     model_version_document,
 )
 from api.schemas.pages import PageDocument, page_document
@@ -38,10 +40,13 @@ from heimdall_core.registry.queries import (
     find_model_version,
     list_model_versions,
     list_models,
+    list_version_artifacts,
 )
 from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+# First: of GET ``/{name}:compare`` and GET ``/{name}`` the former must be tried before the latter.
+router.include_router(model_promotion.router)
 
 OUTCOME_HEADER = "Retrain-Outcome"
 
@@ -70,11 +75,17 @@ def list_versions_of_model(name: ResourceName, session: Transaction, store: Stor
 
 @router.get("/{name}/versions/{version}", dependencies=[needs("models:read")])
 def read_model_version(
-    name: ResourceName, version: VersionNumber, session: Transaction, store: Store
-) -> ModelVersionDocument:
-    """One version of a model, with a URL to fetch its ONNX file."""
+    name: ResourceName, version: VersionNumber, session: Transaction, store: Store, caller: Caller
+) -> ModelVersionDetail:
+    """One version of a model: metrics, lineage, verification, and URLs to fetch its files.
+
+    The `artifacts` of the job are listed to those who may see the job.
+    """
     model = find_model(session, name)
-    return model_version_document(find_model_version(session, name, version), model, store)
+    row = find_model_version(session, name, version)
+    is_visible = caller.visible_owner in {None, row.created_by}
+    artifacts = list_version_artifacts(session, row) if is_visible else ()
+    return model_version_detail(row, model, artifacts, store)
 
 
 @router.post(

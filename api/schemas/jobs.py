@@ -2,9 +2,11 @@
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.ranges import Content
 from api.services import HandoutStore
 from heimdall_core.database.job_tables import Artifact, Checkpoint
 from heimdall_core.domain.errors import ErrorCategory
@@ -196,6 +198,7 @@ class ArtifactDocument(_Document):
     bytes: int
     media_type: str
     download_url: str = Field(description="Presigned; expires.")
+    content_url: str = Field(description="Of this service, with a key; takes `Range`.")
     facts: dict[str, Any]
     attempt: int
     created_at: datetime
@@ -217,9 +220,21 @@ def artifact_document(artifact: Artifact, store: HandoutStore) -> ArtifactDocume
         bytes=artifact.num_bytes,
         media_type=artifact.media_type,
         download_url=store.presign_get(artifact.uri),
+        content_url=f"/v1/jobs/{artifact.job_id}/artifacts/{quote(artifact.name, safe='')}",
         facts=artifact.facts,
         attempt=artifact.attempt,
         created_at=artifact.created_at,
+    )
+
+
+def content_of(artifact: Artifact) -> Content:
+    """What of an artifact is downloaded."""
+    return Content(
+        uri=artifact.uri,
+        name=artifact.name,
+        sha256=artifact.sha256,
+        num_bytes=artifact.num_bytes,
+        media_type=artifact.media_type,
     )
 
 

@@ -1,12 +1,16 @@
 """Models on the wire."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from api.schemas.jobs import ArtifactDocument, artifact_document
 from api.services import HandoutStore
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
+from heimdall_core.database.job_tables import Artifact
+from heimdall_core.registry.aliases import aliases_of
 
 
 class ModelDocument(BaseModel):
@@ -14,12 +18,15 @@ class ModelDocument(BaseModel):
 
     name: str
     champion_version: int | None = Field(description="The version in use; null: none yet.")
+    previous_version: int | None = Field(
+        description="The champion before it, which `:rollback` brings back; null: there was none."
+    )
     created_at: datetime
     updated_at: datetime
 
 
 class OnnxDocument(BaseModel):
-    """The verified ONNX file."""
+    """The ONNX file that is served: the first of the exports."""
 
     uri: str
     sha256: str
@@ -35,14 +42,65 @@ class DatasetReference(BaseModel):
     digest: str
 
 
+class ExportDocument(BaseModel):
+    """One exported file."""
+
+    name: str = Field(examples=["model.onnx"])
+    precision: str
+    opset: int | None
+    include_frontend: bool
+    uri: str
+    sha256: str
+    bytes: int
+    download_url: str = Field(description="Presigned; expires.")
+    verification: dict[str, Any] | None = Field(description="How far it is from the network.")
+
+
+class ParentReference(BaseModel):
+    """The model version that the weights come from."""
+
+    name: str
+    version: int
+    relation: Literal["init_from", "exported"] = Field(
+        description="`init_from`: the training started from its weights. `exported`: these are its weights."
+    )
+
+
+class LineageDocument(BaseModel):
+    """Where a version comes from."""
+
+    job_id: str
+    job_kind: Literal["train", "export"]
+    dataset: DatasetReference
+    parent: ParentReference | None
+
+
+class PromotionOutcome(BaseModel):
+    """What `register.promote` of the job came to."""
+
+    outcome: Literal["promoted", "refused", "waits"] = Field(
+        description="`waits`: evaluate jobs measure it and the champion on the same sessions first."
+    )
+    reason: str | None = None
+    verdict: dict[str, Any] | None = Field(description="The gate's, check by check; null: none was found.")
+    evaluation_job_ids: list[str] = Field(default=[], description="The jobs that it waits for.")
+
+
 class ModelVersionDocument(BaseModel):
     """A registered model."""
 
     name: str
     version: int
-    aliases: list[str] = Field(examples=[["champion"]])
+    aliases: list[str] = Field(description="`champion`, `previous`, or none.", examples=[["champion"]])
     metrics: dict[str, Any] = Field(description="On the test split.")
     onnx: OnnxDocument
+    exports: list[ExportDocument] = Field(description="Every file that its job exported, that served first.")
+    verification: dict[str, Any] | None = Field(
+        description="Of the file that is served: `passed`, and how far it is from the network. "
+        "Null: it cannot be promoted."
+    )
+    promotion: PromotionOutcome | None = Field(description="Null: its job was not to promote it.")
+    lineage: LineageDocument
     dataset: DatasetReference
     job_id: str
     facts: dict[str, Any]
@@ -50,6 +108,12 @@ class ModelVersionDocument(BaseModel):
     mlflow_version: str | None = Field(description="Null until MLflow has been told.")
     created_by: str
     created_at: datetime
+
+
+class ModelVersionDetail(ModelVersionDocument):
+    """A registered model, with every file of its job."""
+
+    artifacts: list[ArtifactDocument]
 
 
 class ModelVersionList(BaseModel):
@@ -85,6 +149,7 @@ def model_document(model: Model) -> ModelDocument:
     return ModelDocument(
         name=model.name,
         champion_version=model.champion_version,
+        previous_version=model.previous_version,
         created_at=model.created_at,
         updated_at=model.updated_at,
     )
@@ -92,24 +157,62 @@ def model_document(model: Model) -> ModelDocument:
 
 def model_version_document(row: ModelVersion, model: Model, store: HandoutStore) -> ModelVersionDocument:
     """The wire form of a version."""
-    return ModelVersionDocument(
-        name=row.name,
-        version=row.version,
-        aliases=["champion"] if row.version == model.champion_version else [],
-        metrics=row.metrics,
-        onnx=OnnxDocument(
+    return ModelVersionDocument(**_members(row, model, store))
+
+
+def model_version_detail(
+    row: ModelVersion, model: Model, artifacts: Sequence[Artifact], store: HandoutStore
+) -> ModelVersionDetail:
+    """The wire form of a version, with its job's files."""
+    files = [artifact_document(artifact, store) for artifact in artifacts]
+    return ModelVersionDetail(**_members(row, model, store), artifacts=files)
+
+
+def _members(row: ModelVersion, model: Model, store: HandoutStore) -> dict[str, Any]:
+    dataset = DatasetReference(name=row.dataset_name, version=row.dataset_version, digest=row.dataset_digest)
+    return {
+        "name": row.name,
+        "version": row.version,
+        "aliases": aliases_of(model, row.version),
+        "metrics": row.metrics,
+        "onnx": OnnxDocument(
             uri=row.onnx_uri,
             sha256=row.onnx_sha256,
             bytes=row.onnx_num_bytes,
             download_url=store.presign_get(row.onnx_uri),
         ),
-        dataset=DatasetReference(
-            name=row.dataset_name, version=row.dataset_version, digest=row.dataset_digest
-        ),
-        job_id=row.job_id,
-        facts=row.facts,
-        mlflow_run_id=row.mlflow_run_id,
-        mlflow_version=row.mlflow_version,
-        created_by=row.created_by,
-        created_at=row.created_at,
+        "exports": [_export_document(export, store) for export in row.exports],
+        "verification": row.verification,
+        "promotion": row.promotion,
+        "lineage": _lineage(row, dataset),
+        "dataset": dataset,
+        "job_id": row.job_id,
+        "facts": row.facts,
+        "mlflow_run_id": row.mlflow_run_id,
+        "mlflow_version": row.mlflow_version,
+        "created_by": row.created_by,
+        "created_at": row.created_at,
+    }
+
+
+def _export_document(export: dict[str, Any], store: HandoutStore) -> ExportDocument:
+    return ExportDocument(
+        name=export["name"],
+        precision=export["precision"],
+        opset=export.get("opset"),
+        include_frontend=export.get("include_frontend", False),
+        uri=export["uri"],
+        sha256=export["sha256"],
+        bytes=export["bytes"],
+        download_url=store.presign_get(export["uri"]),
+        verification=export.get("verification"),
     )
+
+
+def _lineage(row: ModelVersion, dataset: DatasetReference) -> LineageDocument:
+    parent = None
+    if row.parent_name is not None and row.parent_version is not None:
+        relation: Literal["init_from", "exported"] = "exported" if row.origin == "export" else "init_from"
+        parent = ParentReference(name=row.parent_name, version=row.parent_version, relation=relation)
+    kind: Literal["train", "export"] = "export" if row.origin == "export" else "train"
+    return LineageDocument(job_id=row.job_id, job_kind=kind, dataset=dataset, parent=parent)

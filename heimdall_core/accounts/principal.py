@@ -17,6 +17,7 @@ SCOPES = frozenset(
         "datasets:read",
         "datasets:write",
         "models:read",
+        "models:promote",
     }
 )
 

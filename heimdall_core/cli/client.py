@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -58,6 +59,15 @@ class ApiClient:
     def get_text(self, path: str, **parameters: object) -> str:
         """Reads text, such as a log."""
         return self._request("GET", path, parameters=parameters).text
+
+    @contextmanager
+    def stream(self, path: str, *, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """An answer whose body is read piece by piece; a broken one raises ``httpx.HTTPError``."""
+        with self._http.stream("GET", path, headers=dict(headers)) as answer:
+            if answer.is_error:
+                answer.read()
+                raise refusal(answer)
+            yield answer
 
     def post(self, path: str, body: Mapping[str, object] | None = None, *, key: str | None = None) -> Json:
         """Creates or changes something; ``key`` is its ``Idempotency-Key``."""
@@ -139,6 +149,7 @@ def refusal(answer: httpx.Response) -> RequestRefused:
         status=answer.status_code,
         code=code if isinstance(code, str) else None,
         hint=problem.get("hint"),
+        problem=problem,
     )
 
 

@@ -9,7 +9,7 @@ SettingsUnusable     HEIMDALL_* settings are missing or malformed; each is named
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from heimdall_core.domain.errors import HeimdallError, InfrastructureError, RequestError
 
@@ -38,10 +38,17 @@ class RequestRefused(RequestError):
     """The API answered with a problem document."""
 
     def __init__(
-        self, message: str, *, status: int, code: str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        hint: str | None = None,
+        problem: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, code=code, hint=hint)
         self.status = status
+        self.problem = problem or {}
 
 
 class ServerUnreachable(InfrastructureError):

@@ -9,6 +9,7 @@ import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, path_of
 from heimdall_core.cli.completion import JobArgument
+from heimdall_core.cli.downloading import download_file
 from heimdall_core.cli.following import describe, follow, phase_of
 from heimdall_core.cli.jobs_submitting import evaluate, export, submit, tell_result
 from heimdall_core.cli.models_commands import download_checked
@@ -115,9 +116,9 @@ def files(
     """Lists the files that a job hands out: model, report, pictures; with --to downloads them."""
     with connect() as client:
         found = client.get(path_of("jobs", job_id, "artifacts"))["data"]
-    if to is not None:
-        for file in found:
-            download_checked(file["download_url"], to / file["name"], sha256=file["sha256"])
+        if to is not None:
+            for file in found:
+                download_file(client, file, to)
     if as_json:
         show_json(found)
         return
@@ -128,6 +129,33 @@ def files(
     )
     if to is not None and found:
         say(f"{len(found)} files in {to}, each as its SHA-256 says")
+
+
+@app.command()
+def download(
+    job_id: JobArgument,
+    names: Annotated[list[str] | None, typer.Argument(help="Files of the job; default: all.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder to write them into.")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Downloads a job's files, each checked against its SHA-256; goes on where a download broke off."""
+    with connect() as client:
+        found = client.get(path_of("jobs", job_id, "artifacts"))["data"]
+        paths = [download_file(client, file, to) for file in _chosen(found, job_id, names or [])]
+    if as_json:
+        show_json([str(path) for path in paths])
+        return
+    for path in paths:
+        console.print(f"{path}  {size(path.stat().st_size)}", markup=False)
+
+
+def _chosen(files: list[Json], job_id: str, names: list[str]) -> list[Json]:
+    """Raises InvalidRequest if the job has none, or none of a name."""
+    known = {file["name"]: file for file in files}
+    if unknown := [name for name in names if name not in known] or ([] if known else ["any file"]):
+        listed = ", ".join(known) or "none: a job hands them out when it has succeeded"
+        raise InvalidRequest(f"job {job_id} has not {', '.join(unknown)}", hint=f"its files: {listed}")
+    return [known[name] for name in names or known]
 
 
 @app.command()

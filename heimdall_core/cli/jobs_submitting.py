@@ -8,6 +8,7 @@ import typer
 from heimdall_core.cli.client import Json, connect
 from heimdall_core.cli.completion import dataset_names, model_names
 from heimdall_core.cli.following import follow
+from heimdall_core.cli.model_summary import promotion_of
 from heimdall_core.cli.output import member, metres, say, show_json, size
 from heimdall_core.cli.request_bodies import read_body
 from heimdall_core.domain.errors import InvalidRequest
@@ -159,3 +160,5 @@ def tell_result(job: Json) -> None:
         say(f"  [dim]`heimdall jobs files {job['id']} --to FOLDER` downloads it[/]")
     if model := result.get("model"):
         say(f"  registered as [bold]{model['name']}/{model['version']}[/]")
+        if promotion := result.get("promotion"):
+            say(f"  promotion to champion: {promotion_of(promotion)}")

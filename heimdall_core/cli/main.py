@@ -16,6 +16,7 @@ from heimdall_core.cli import (
     predict_commands,
     recording_picture,
     recordings_commands,
+    replay_commands,
     simulating,
     stack_commands,
     train_commands,
@@ -28,7 +29,7 @@ PANELS: Final[dict[str, tuple[str, ...]]] = {
     "Service": ("up", "down", "status", "doctor", "workers", "migrate"),
     "Recordings and datasets": ("recordings", "datasets"),
     "Jobs and models": ("jobs", "models", "predict"),
-    "Tools": ("demo", "simulate", "train"),
+    "Tools": ("demo", "simulate", "train", "replay"),
 }
 """The panels of the help, and the commands of each, in order."""
 
@@ -73,6 +74,7 @@ for _function in (
     predict_commands.predict,
     demo_commands.demo,
     simulating.simulate,
+    replay_commands.replay,
 ):
     _command(_function)
 app.command(rich_help_panel=_panel("train"), context_settings=train_commands.PASS_THROUGH)(

@@ -8,8 +8,8 @@ from heimdall_core.cli.output import console, member, metres, moment, say, size
 
 def show_version(version: Json) -> None:
     """Prints a model version in sections."""
-    mark = "  [green]champion[/]" if "champion" in version["aliases"] else ""
-    say(f"[bold]{version['name']}/{version['version']}[/]{mark}")
+    marks = "".join(f"  [green]{alias}[/]" for alias in version["aliases"])
+    say(f"[bold]{version['name']}/{version['version']}[/]{marks}")
     for name, value in facts_of(version):
         console.print(f"  {name:<16} {value}", markup=False)
     say("  metrics on the test split")
@@ -29,10 +29,41 @@ def facts_of(version: Json) -> Iterator[tuple[str, str]]:
             yield name, str(facts[name])
     yield "ONNX", f"{size(onnx['bytes'])}  {onnx['uri']}"
     yield "sha256", onnx["sha256"]
+    for export in (version.get("exports") or ())[1:]:
+        yield "also exported", f"{export['name']}  {export['precision']}  {size(export['bytes'])}"
+    yield "verified", _verification(version.get("verification"))
     yield "job", version["job_id"]
+    if parent := member(version, "lineage", "parent"):
+        assert isinstance(parent, Mapping)
+        relation = "weights of" if parent["relation"] == "exported" else "started from"
+        yield relation, f"{parent['name']}/{parent['version']}"
+    if promotion := version.get("promotion"):
+        yield "promotion", promotion_of(promotion)
     if version.get("mlflow_run_id"):
         yield "MLflow run", version["mlflow_run_id"]
     yield "created", f"{moment(version['created_at'])} by {version['created_by']}"
+
+
+def promotion_of(promotion: Mapping[str, object]) -> str:
+    """What ``register.promote`` of the job came to, in a few words."""
+    outcome = str(promotion["outcome"])
+    if outcome == "waits":
+        jobs = promotion.get("evaluation_job_ids") or ()
+        return f"waits for {', '.join(jobs)}"  # type: ignore[arg-type]
+    if outcome == "promoted":
+        return outcome
+    checks = member(promotion, "verdict", "checks") or ()
+    failed = [check["name"] for check in checks if not check["passed"]]  # type: ignore[attr-defined]
+    return f"{outcome}: {', '.join(failed) or promotion.get('reason')}"
+
+
+def _verification(verification: Mapping[str, object] | None) -> str:
+    if not verification or verification.get("passed") is not True:
+        return "no: it cannot be promoted"
+    difference, tolerance = verification.get("mean_difference"), verification.get("tolerance")
+    if isinstance(difference, int | float) and isinstance(tolerance, int | float):
+        return f"yes: mean difference {difference:.1e}, at most {tolerance:.0e}"
+    return "yes"
 
 
 def _receiver(receiver: object) -> str:

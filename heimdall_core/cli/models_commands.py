@@ -1,4 +1,4 @@
-"""``heimdall models list|show|download``."""
+"""``heimdall models``: list, show, download, and which version is to be used."""
 
 import hashlib
 from pathlib import Path
@@ -10,11 +10,18 @@ import typer
 from heimdall_core.cli.client import ApiClient, Json, connect, is_local, path_of
 from heimdall_core.cli.completion import model_names
 from heimdall_core.cli.errors import ServerUnreachable
+from heimdall_core.cli.model_promotion import compare, events, promote, rollback
 from heimdall_core.cli.model_summary import show_version
 from heimdall_core.cli.output import metres, moment, say, show_json, show_rows, size
 from heimdall_core.domain.errors import DataError, HeimdallError, InvalidRequest
 
-app = typer.Typer(help="Registered models: list, show, download.", no_args_is_help=True)
+app = typer.Typer(
+    help="Registered models: list, show, download, compare, promote, roll back.", no_args_is_help=True
+)
+app.command()(promote)
+app.command()(rollback)
+app.command()(compare)
+app.command()(events)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelArgument = Annotated[
@@ -43,8 +50,11 @@ def list_(
 
 def _show_models(models: list[Json]) -> None:
     show_rows(
-        ("name", "champion", "updated"),
-        ((m["name"], m["champion_version"], moment(m["updated_at"])) for m in models),
+        ("name", "champion", "previous", "updated"),
+        (
+            (m["name"], m["champion_version"], m.get("previous_version"), moment(m["updated_at"]))
+            for m in models
+        ),
         empty="no model; a training job registers one",
     )
 
@@ -68,7 +78,7 @@ def _show_versions(versions: list[Json]) -> None:
 
 @app.command()
 def show(model: ModelArgument, as_json: JsonOption = False) -> None:
-    """Shows a model version: its metrics, dataset, receivers and file."""
+    """Shows a model version: its metrics, lineage, verification, receivers and files."""
     with connect() as client:
         version = find_version(client, model)
     if as_json:

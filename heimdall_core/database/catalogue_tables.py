@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Text, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -107,6 +107,8 @@ class Model(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     champion_version: Mapped[int | None]
+    #: The champion before this one; a rollback swaps the two.
+    previous_version: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -128,7 +130,40 @@ class ModelVersion(Base):
     onnx_num_bytes: Mapped[int] = mapped_column(BigInteger)
     metrics: Mapped[JsonObject]
     facts: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    #: Of the file that is served; null: registered before verifications were kept.
+    verification: Mapped[JsonObject | None]
+    #: Every file that the job exported, each with its own verification.
+    exports: Mapped[list[JsonObject]] = mapped_column(server_default=text("'[]'"))
+    #: Kind of the job: ``train`` or ``export``.
+    origin: Mapped[str] = mapped_column(server_default="train")
+    #: The version that the weights started from or, of an export, are of.
+    parent_name: Mapped[str | None]
+    parent_version: Mapped[int | None]
+    #: What ``register.promote`` came to: ``outcome``, ``verdict`` and, while it waits, ``evaluation_job_id``.
+    promotion: Mapped[JsonObject | None]
     mlflow_run_id: Mapped[str | None]
     mlflow_version: Mapped[str | None]
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ModelEvent(Base):
+    """What happened to a model, for consumers and for auditors; rows are only added."""
+
+    __tablename__ = "model_event"
+    __table_args__ = (Index("ix_model_event_model_id", "model", "id"),)
+
+    #: Rises with the order of the events of one model: they are written under a lock of its row.
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("training.model.name"))
+    kind: Mapped[str]
+    version: Mapped[int]
+    #: The champion until then.
+    former_version: Mapped[int | None]
+    actor: Mapped[str]
+    #: The job by which it happened; null: a request.
+    job_id: Mapped[str | None]
+    reason: Mapped[str | None]
+    forced: Mapped[bool] = mapped_column(server_default=text("false"))
+    verdict: Mapped[JsonObject | None]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())

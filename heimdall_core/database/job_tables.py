@@ -62,6 +62,7 @@ class Job(Base):
             text("finished_at desc"),
             postgresql_where=text("status = 'succeeded'"),
         ),
+        Index("ix_job_finished", "finished_at", postgresql_where=text("finished_at is not null")),
         Index("ix_job_page", "created_at", "id"),
         Index("ix_job_owner_page", "owner", "created_at", "id"),
     )

@@ -6,17 +6,20 @@
     │   ├── NotSupportedYet         the contract has it, this version does not
     │   ├── NotFound
     │   ├── Conflict                the present state forbids it
+    │   │   └── PromotionRefused    the gate says no, check by check
     │   ├── Unauthenticated
     │   └── Forbidden
     ├── DataError                   a recording, dataset or checkpoint is unusable
     ├── TrainingError               the configuration cannot be trained
     └── InfrastructureError         a service did not answer: retryable
         ├── StorageUnavailable
+        │   └── StorageRefused      it answers, and refuses what is configured: not retryable
         └── TrackingUnavailable
 
 Each class carries a stable ``code``; the HTTP status lives in ``api/problems.py`` alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -126,6 +129,18 @@ class Conflict(RequestError):
     code = "conflict"
 
 
+class PromotionRefused(Conflict):
+    """The gate keeps a version from becoming the champion; ``verdict`` says why, check by check."""
+
+    code = "promotion_refused"
+
+    def __init__(
+        self, message: str, *, verdict: Mapping[str, object] | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.verdict = verdict
+
+
 class Unauthenticated(RequestError):
     """No API key, or one that is not known."""
 
@@ -164,6 +179,13 @@ class StorageUnavailable(InfrastructureError):
     """The object store did not answer or refused."""
 
     code = "storage_unavailable"
+
+
+class StorageRefused(StorageUnavailable):
+    """The object store answers and refuses: credentials, rights or buckets must be put right first."""
+
+    code = "storage_refused"
+    retryable = False
 
 
 class TrackingUnavailable(InfrastructureError):

@@ -71,6 +71,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RadioMapSpec:
+    """Items that move to places nearby, with the levels that a map of the training split has there."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    share: Annotated[float, Gt(0), Le(1)] = 0.75
+    """Of the training items."""
+    reach_m: Annotated[float, Gt(0), Le(1_000_000)]
+    """How far they move, as a standard deviation along each axis: about the size of the gaps between the
+    places that were measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSpec:
     """Hyper-parameters."""
 
@@ -83,6 +96,9 @@ class TrainingSpec:
     warmup_epochs: Annotated[int, Ge(0)] = 1
     early_stopping_patience: Annotated[int, Ge(1)] | None = 10
     """Epochs without a better ``val_loss`` after which training ends; null: never."""
+    keep: Literal["best", "last"] = "best"
+    """Whose weights become the model: those of the epoch with the least ``val_loss``, or those of the last
+    epoch, where the validation split is too small to tell epochs apart."""
     gradient_clip: Annotated[float, Gt(0)] | None = 1.0
     """Largest L2 norm of the gradient; null: no clipping."""
     accumulate_grad_batches: Annotated[int, Ge(1)] = 1
@@ -92,6 +108,8 @@ class TrainingSpec:
     level_noise_db: Annotated[float, Ge(0), Le(20)] = 0.5
     """Standard deviation of what augmentation adds to a recording's SNR, dB; more keeps a training on few
     positions from learning them by heart."""
+    radio_map: RadioMapSpec | None = None
+    """Fills the gaps of a dense measurement campaign; null: every item stays where it was measured."""
     num_workers: Annotated[int, Ge(0), Le(64)] = 0
 
 
@@ -108,16 +126,24 @@ class ResourcesSpec:
     """Memory (10⁹ bytes) that the accelerator must have; the host, where there is none."""
 
 
+LAST_TRACED_OPSET = 20
+"""Beyond it torch writes graphs in another way, whose nodes do not say which part of the network they are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOutput:
-    """One ONNX file to make."""
+    """One ONNX file to make; it is published only once it is verified."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Of the backbone; all else, inputs and outputs too, is fp32. ``int8`` is calibrated on the training
+    split."""
     opset: Annotated[int, Ge(17), Le(23)] = 18
+    """``int8`` and ``include_frontend``: up to 20."""
     constant_folding: bool = True
     include_frontend: bool = False
+    """The file takes IQ, noise floors and presence in place of features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +164,8 @@ class RegisterSpec:
 
     enabled: bool = True
     promote: Literal["never", "if_better"] = "if_better"
+    """``if_better``: it becomes the champion if the gate of ``:promote`` lets it, and waits for an
+    evaluate job if the two were not measured on the same test sessions. A refusal does not fail the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +293,12 @@ def _sub(data: Mapping[str, object], key: str) -> dict[str, object]:
     return dict(value)
 
 
+def _training(data: Mapping[str, object]) -> TrainingSpec:
+    radio_map = _sub(data, "radio_map")
+    rest = {key: value for key, value in data.items() if key != "radio_map"}
+    return TrainingSpec(radio_map=RadioMapSpec(**radio_map) if radio_map else None, **rest)  # type: ignore[arg-type]
+
+
 def _model_ref(value: object) -> ModelRef | None:
     if value is None:
         return None
@@ -282,7 +316,7 @@ def train_spec_from_dict(data: Mapping[str, object]) -> TrainJobSpec:
         kind="train",
         dataset=DatasetRef(**_sub(data, "dataset")),  # type: ignore[arg-type]
         model=ModelSpec(**_sub(data, "model")),  # type: ignore[arg-type]
-        training=TrainingSpec(**_sub(data, "training")),  # type: ignore[arg-type]
+        training=_training(_sub(data, "training")),
         resources=ResourcesSpec(**_sub(data, "resources")),  # type: ignore[arg-type]
         export=ExportSpec(outputs=tuple(ExportOutput(**o) for o in outputs), **export),  # type: ignore[arg-type]
         register=RegisterSpec(**_sub(data, "register")),  # type: ignore[arg-type]

@@ -11,13 +11,28 @@ from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import TrackingUnavailable
 from heimdall_core.domain.ports import ObjectStore, StoredObject
+from heimdall_core.domain.spec import ExportOutput
+from heimdall_core.export.errors import ExportError
+from heimdall_core.export.front_end import join, write_front_end
 from heimdall_core.export.graph import evaluation_copy, write_graph
-from heimdall_core.export.metadata import ModelFacts, metadata_of, output_names, write_properties
-from heimdall_core.export.parity import ExportError, Parity, measure_parity, random_samples
+from heimdall_core.export.metadata import (
+    INPUT_NAME,
+    ModelFacts,
+    metadata_of,
+    output_names,
+    put_properties,
+)
+from heimdall_core.export.parity import Parity, interleave, measure_parity, random_features
+from heimdall_core.export.precision import halve_backbone, quantise_backbone
+from heimdall_core.export.structure import check_opset, load_checked
+from heimdall_core.export.templates import GraphTemplates
+from heimdall_core.export.verification import Evidence, Verification, verify
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.tracking import TrackingTarget, initialize_mlflow
 
 DEFAULT_OPSET = 18
+_DEFAULT_OUTPUT = ExportOutput(opset=DEFAULT_OPSET)
+_NO_EVIDENCE = Evidence()
 _NUM_RANDOM_SAMPLES = 16
 ONNX_MEDIA_TYPE = "application/octet-stream"
 #: MLflow has aliases where it used to have stages.
@@ -30,16 +45,28 @@ class ExportedModel:
 
     path: Path
     object: StoredObject
-    parity: Parity
-    opset: int
+    output: ExportOutput
+    verification: Verification
 
 
 class ONNXExporter:
-    """Exports, verifies, describes, uploads and registers."""
+    """Exports, verifies, describes, uploads and registers.
 
-    def __init__(self, store: ObjectStore | None = None, tracking: TrackingTarget | None = None) -> None:
+    Args:
+        store: where files are uploaded to.
+        tracking: where models are registered.
+        templates_dir: keeps verified graphs without their weights, for the next network of the kind.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore | None = None,
+        tracking: TrackingTarget | None = None,
+        templates_dir: Path | None = None,
+    ) -> None:
         self._store = store
         self._tracking = tracking
+        self._templates = GraphTemplates(templates_dir)
 
     def export_to_onnx(
         self,
@@ -50,7 +77,8 @@ class ONNXExporter:
     ) -> Path:
         """Writes the graph of the network's evaluation mode, with a free batch size; the mode stays."""
         output_path.parent.mkdir(parents=True, exist_ok=True)
-        write_graph(model, output_path, opset=opset_version, constant_folding=do_constant_folding)
+        net = evaluation_copy(model)
+        write_graph(net, output_path, opset=opset_version, constant_folding=do_constant_folding)
         return output_path
 
     def validate_onnx_model(self, onnx_path: Path, *, opset_version: int | None = None) -> None:
@@ -59,18 +87,9 @@ class ONNXExporter:
         Raises:
             ExportError: the file is no valid model, or of another opset than asked for.
         """
-        try:
-            onnx.checker.check_model(str(onnx_path), full_check=True)
-            model = onnx.load(onnx_path)
-        except Exception as error:  # onnx raises its own errors and protobuf's
-            raise ExportError(
-                f"{onnx_path.name} is not a valid ONNX model: {error}", code="export_invalid"
-            ) from error
-        found = {o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}}
-        if opset_version is not None and found != {opset_version}:
-            raise ExportError(
-                f"the exporter wrote opset {sorted(found)} instead of {opset_version}", code="export_opset"
-            )
+        model = load_checked(onnx_path)
+        if opset_version is not None:
+            check_opset(model, opset_version)
 
     def test_onnx_inference(
         self, model: LocalizationNet, onnx_path: Path, features: NDArray[np.float32]
@@ -80,9 +99,9 @@ class ONNXExporter:
         Raises:
             ExportError: they differ.
         """
-        return measure_parity(
-            evaluation_copy(model), onnx_path, random_samples(features, _NUM_RANDOM_SAMPLES)
-        )
+        noise = random_features(features, _NUM_RANDOM_SAMPLES)
+        samples = interleave({INPUT_NAME: features}, {INPUT_NAME: noise})[INPUT_NAME]
+        return measure_parity(evaluation_copy(model), onnx_path, samples)
 
     def get_model_metadata(self, onnx_path: Path) -> dict[str, Any]:
         """What the file says about itself."""
@@ -129,24 +148,65 @@ class ONNXExporter:
         *,
         facts: ModelFacts,
         features: NDArray[np.float32],
-        opset_version: int = DEFAULT_OPSET,
-        do_constant_folding: bool = True,
-    ) -> Parity:
-        """Exports, describes, checks and compares; on any failure no file is left.
+        output: ExportOutput = _DEFAULT_OUTPUT,
+        evidence: Evidence = _NO_EVIDENCE,
+    ) -> Verification:
+        """Exports, describes and verifies; on any failure no file is left.
 
         Raises:
-            ExportError: the file is invalid or disagrees with the network.
+            ExportError: the file is invalid, disagrees with the network, or is worse than its budget allows.
         """
         part = output_path.with_name(f".{output_path.name}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        net, traced = evaluation_copy(model), _precise_copy(model, output)
         try:
-            self.export_to_onnx(model, part, opset_version, do_constant_folding)
-            write_properties(part, facts.to_properties(output_names(model)))
-            self.validate_onnx_model(part, opset_version=opset_version)
-            parity = self.test_onnx_inference(model, part, features)
+            graph, is_filled = self._graph(traced, part, output)
+            try:
+                self._write(graph, net, part, facts, evidence, output)
+                verification = verify(
+                    net, part, output=output, facts=facts, features=features, evidence=evidence
+                )
+            except ExportError:
+                if not is_filled or not self._templates.drop(traced, output):
+                    raise
+                return self.export_verified(
+                    model, output_path, facts=facts, features=features, output=output, evidence=evidence
+                )
+            if not is_filled:
+                self._templates.keep(traced, output, graph)
             part.replace(output_path)
         finally:
             part.unlink(missing_ok=True)
-        return parity
+        return verification
+
+    def _graph(self, net: LocalizationNet, path: Path, output: ExportOutput) -> tuple[onnx.ModelProto, bool]:
+        """The network's graph, and whether a template was filled; else ``path`` is written to on the way."""
+        filled = self._templates.fill(net, output)
+        if filled is not None:
+            return filled, True
+        write_graph(net, path, opset=output.opset, constant_folding=output.constant_folding)
+        return onnx.load(path), False
+
+    def _write(
+        self,
+        graph: onnx.ModelProto,
+        net: LocalizationNet,
+        path: Path,
+        facts: ModelFacts,
+        evidence: Evidence,
+        output: ExportOutput,
+    ) -> None:
+        """Writes what becomes of the network's graph, with its properties."""
+        if output.precision == "int8":
+            graph = quantise_backbone(graph, _require_calibration(evidence))
+        if output.include_frontend:
+            write_front_end(path, facts.features, facts.receivers, facts.origin, opset=output.opset)
+            graph = join(onnx.load(path), graph)
+        properties = facts.to_properties(
+            output_names(net), precision=output.precision, takes_iq=output.include_frontend
+        )
+        put_properties(graph, properties)
+        onnx.save(graph, path)
 
 
 def export_and_register_model(
@@ -158,8 +218,8 @@ def export_and_register_model(
     features: NDArray[np.float32],
     bucket_name: str,
     object_name: str,
-    opset_version: int = DEFAULT_OPSET,
-    do_constant_folding: bool = True,
+    output: ExportOutput = _DEFAULT_OUTPUT,
+    evidence: Evidence = _NO_EVIDENCE,
     register_as: str | None = None,
     stage: str | None = None,
 ) -> ExportedModel:
@@ -169,19 +229,26 @@ def export_and_register_model(
         ExportError: the file is invalid or disagrees with the network; nothing was uploaded.
         InfrastructureError: the store or MLflow did not answer.
     """
-    parity = exporter.export_verified(
-        model,
-        output_path,
-        facts=facts,
-        features=features,
-        opset_version=opset_version,
-        do_constant_folding=do_constant_folding,
+    verification = exporter.export_verified(
+        model, output_path, facts=facts, features=features, output=output, evidence=evidence
     )
     stored = exporter.upload_to_minio(output_path, bucket_name, object_name)
     if register_as is not None:
         metadata = {**exporter.get_model_metadata(output_path), "sha256": stored.sha256}
         exporter.register_with_mlflow(register_as, stored.uri, metadata, stage)
-    return ExportedModel(path=output_path, object=stored, parity=parity, opset=opset_version)
+    return ExportedModel(path=output_path, object=stored, output=output, verification=verification)
+
+
+def _precise_copy(model: LocalizationNet, output: ExportOutput) -> LocalizationNet:
+    """The network as it is traced."""
+    net = evaluation_copy(model)
+    return halve_backbone(net) if output.precision == "fp16" else net
+
+
+def _require_calibration(evidence: Evidence) -> NDArray[np.float32]:
+    if evidence.calibration is None or not len(evidence.calibration):
+        raise ExportError("there are no features to calibrate int8 with", code="export_unverified")
+    return evidence.calibration
 
 
 def _ensure_registered_model(client: Any, name: str) -> None:

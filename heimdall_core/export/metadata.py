@@ -4,14 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
+from heimdall_core.features.rows import NUM_ROWS
 
 if TYPE_CHECKING:
+    import onnx
+
     from heimdall_core.networks import LocalizationNet
+
+Precision = Literal["fp32", "fp16", "int8"]
+NUM_FRAMES = 32
 
 METADATA_SCHEMA = 1
 _PREFIX = "heimdall."
@@ -20,6 +25,16 @@ INPUT_DESCRIPTION = (
     "(batch, receivers, 128, 32) float32: receivers in the order of heimdall.receivers, "
     "rows made with heimdall.features"
 )
+IQ_NAME, FLOOR_NAME, PRESENCE_NAME = "iq", "noise_floor_dbfs", "presence"
+IQ_INPUTS: dict[str, str] = {
+    IQ_NAME: "(batch, receivers, 2, samples) float32: real and imaginary parts relative to full "
+    "scale, receivers in the order of heimdall.receivers, (num_frames - 1) * hop + n_fft samples at "
+    "heimdall.features' sample_rate_hz; not normalised, no gain taken out; zeros for an absent receiver",
+    FLOOR_NAME: "(batch, receivers) float32: mean noise power within channel_bandwidth_hz, dBFS; NaN where "
+    "it is not known: it is then estimated beside the channel",
+    PRESENCE_NAME: "(batch, receivers) float32: 1, or 0 for a receiver that has no recording",
+}
+"""What a graph with the front end inside takes; receivers stand where heimdall.receivers says."""
 ROWS: dict[str, str] = {
     "0-119": "band power over the noise of a bin, from the most negative frequency up: dB / 20, in [-1, 4]",
     "120": "power in the channel over its noise floor: dB / 20",
@@ -37,6 +52,40 @@ OUTPUT_UNITS: dict[str, str] = {
     "uncertainties": "(batch, 2) standard deviation east, north in metres",
     "correlation": "(batch, 1) correlation of the east and north errors, in (-1, 1)",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a graph: float32, a free batch before ``shape``."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a graph promises to take and to give."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @property
+    def takes_iq(self) -> bool:
+        """Whether the front end is inside."""
+        return self.inputs[0].name == IQ_NAME
+
+
+def contract_of(net: "LocalizationNet", front_end: FeatureSettings | None = None) -> Contract:
+    """That of the network's graph; with ``front_end`` of the one that begins with IQ."""
+    sizes = {"positions": 2, "uncertainties": 2, "correlation": 1}
+    inputs: tuple[Port, ...] = (Port(INPUT_NAME, (net.num_receivers, NUM_ROWS, NUM_FRAMES)),)
+    if front_end is not None:
+        inputs = (
+            Port(IQ_NAME, (net.num_receivers, 2, front_end.segment_samples)),
+            Port(FLOOR_NAME, (net.num_receivers,)),
+            Port(PRESENCE_NAME, (net.num_receivers,)),
+        )
+    return Contract(inputs=inputs, outputs=tuple(Port(name, (sizes[name],)) for name in output_names(net)))
 
 
 def output_names(net: "LocalizationNet") -> tuple[str, ...]:
@@ -63,17 +112,29 @@ class ModelFacts:
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    def to_properties(self, outputs: tuple[str, ...]) -> dict[str, str]:
+    def to_properties(
+        self, outputs: tuple[str, ...], *, precision: Precision = "fp32", takes_iq: bool = False
+    ) -> dict[str, str]:
         """The file's properties: every value is JSON."""
+        inputs = IQ_INPUTS if takes_iq else {INPUT_NAME: INPUT_DESCRIPTION}
         content = {
             "schema": METADATA_SCHEMA,
             **asdict(self),
-            "input": INPUT_DESCRIPTION,
+            "precision": precision,
+            "include_frontend": takes_iq,
+            "inputs": inputs,
+            "input": _in_a_line(inputs),
             "rows": ROWS,
             "outputs": {name: OUTPUT_UNITS[name] for name in outputs},
             "code_version": version("heimdall-training"),
         }
         return {f"{_PREFIX}{key}": json.dumps(value, sort_keys=True) for key, value in content.items()}
+
+
+def _in_a_line(inputs: Mapping[str, str]) -> str:
+    if len(inputs) == 1:
+        return next(iter(inputs.values()))
+    return "; ".join(f"{name} {text}" for name, text in inputs.items())
 
 
 def read_facts(properties: Mapping[str, str]) -> ModelFacts:
@@ -115,13 +176,11 @@ def metadata_of(properties: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def write_properties(path: Path, properties: Mapping[str, str]) -> None:
-    """Puts properties into an ONNX file; those of the same name are replaced."""
+def put_properties(model: "onnx.ModelProto", properties: Mapping[str, str]) -> None:
+    """Puts properties into a model; those of the same name are replaced."""
     import onnx
 
-    model = onnx.load(path)
     kept = {p.key: p.value for p in model.metadata_props} | dict(properties)
     onnx.helper.set_model_props(model, dict(sorted(kept.items())))
     model.producer_name = "heimdall-training"
     model.producer_version = version("heimdall-training")
-    onnx.save(model, path)

@@ -6,7 +6,7 @@ that the network's heads count in, and the correlation as it is. Degrees are flo
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,23 +16,28 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from heimdall_core.domain.errors import DataError
-from heimdall_core.export.metadata import INPUT_NAME
+from heimdall_core.export.errors import ExportError
+from heimdall_core.export.metadata import INPUT_NAME, Precision
+from heimdall_core.export.sessions import open_session, run_session
 
 if TYPE_CHECKING:
     from heimdall_core.networks import LocalizationNet
 
+__all__ = ["ExportError", "open_session"]
+
 Array = NDArray[np.float32]
+Feeds = Mapping[str, Array]
+"""An array for each input of a graph, all of N samples."""
+Reference = Callable[[Feeds], list[Array]]
+"""What the graph should give."""
+
 BATCH_SIZES = (1, 2, 7, 32)
-TOLERANCE = 1e-5
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2}
+"""Largest mean difference, network units. The lower precisions are held to budgets of accuracy besides."""
+TOLERANCE = TOLERANCES["fp32"]
 _KM_PER_DEGREE = 111.2
-_LATENCY_RUNS = 20
-
-
-class ExportError(DataError):
-    """The exported graph is invalid or disagrees with the network."""
-
-    code = "export_failed"
+_FEWEST_RUNS, _LATENCY_RUNS = 3, 20
+_LATENCY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,73 +59,102 @@ class Parity:
         return asdict(self)
 
 
-def open_session(path: Path, *, num_threads: int = 1) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU.
+def measure_parity(
+    net: "LocalizationNet", path: Path, samples: Array, *, tolerance: float = TOLERANCE
+) -> Parity:
+    """Compares a graph that takes features with the network on ``samples`` (N, R, 128, 32).
 
     Raises:
-        ExportError: ONNX Runtime cannot load the file.
+        ExportError: as ``compare``.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ExportError(f"ONNX Runtime cannot load {path.name}: {error}", code="export_invalid") from error
+    return compare(network_reference(net), path, {INPUT_NAME: samples}, net, tolerance=tolerance)
 
 
-def measure_parity(net: "LocalizationNet", path: Path, samples: Array) -> Parity:
-    """Compares both on ``samples`` (N, R, 128, 32) in batches of 1, 2, 7 and 32.
+def compare(
+    reference: Reference, path: Path, feeds: Feeds, net: "LocalizationNet", *, tolerance: float
+) -> Parity:
+    """Compares a graph with what it should give in batches of 1, 2, 7 and 32, each of other samples.
 
     Raises:
-        ExportError: the mean difference of an output exceeds the tolerance, or is not a number.
+        ExportError: the mean difference of an output exceeds the tolerance, an output is missing or of
+            another shape, or a number is not finite.
     """
-    session = open_session(path)
+    session = open_session(path, as_it_is=True)
+    num_samples = len(next(iter(feeds.values())))
     differences = [
-        _differences(
-            net,
-            session,
-            samples[:size] if len(samples) >= size else np.resize(samples, (size, *samples.shape[1:])),
-        )
-        for size in BATCH_SIZES
+        _differences(reference, session, {k: v[rows] for k, v in feeds.items()}, net.plane_scale_km)
+        for rows in _batches(num_samples)
     ]
     means = [np.mean(np.concatenate(parts)) for parts in zip(*differences, strict=True)]
     parity = Parity(
         mean_difference=float(np.max(means)),
         max_difference=float(max(part.max() for parts in differences for part in parts)),
-        num_samples=sum(BATCH_SIZES),
+        num_samples=min(num_samples, sum(BATCH_SIZES)),
         batch_sizes=BATCH_SIZES,
-        tolerance=TOLERANCE,
-        latency_ms=_latency_ms(session, samples[:1]),
+        tolerance=tolerance,
+        latency_ms=_latency_ms(session, {k: v[:1] for k, v in feeds.items()}),
     )
     _require_agreement(parity)
     return parity
 
 
+def network_reference(net: "LocalizationNet") -> Reference:
+    """What the network itself makes of features."""
+
+    @torch.no_grad()
+    def run(feeds: Feeds) -> list[Array]:
+        return [output.numpy() for output in net(torch.from_numpy(np.ascontiguousarray(feeds[INPUT_NAME])))]
+
+    return run
+
+
+def random_features(like: Array, num_samples: int, seed: int = 0) -> Array:
+    """Random features that fill the range that the network can meet: (num_samples, R, 128, 32)."""
+    noise = np.random.default_rng(seed).uniform(-1.0, 2.0, (num_samples, *like.shape[1:]))
+    return noise.astype(np.float32)
+
+
+def interleave(real: Feeds, noise: Feeds) -> Feeds:
+    """Recorded samples and random ones by turns, so that every batch has both; then the rest."""
+    return {name: _by_turns(np.asarray(real[name], np.float32), noise[name]) for name in real}
+
+
+def _by_turns(real: Array, noise: Array) -> Array:
+    turns = min(len(real), len(noise))
+    pairs = np.stack([real[:turns], noise[:turns]], axis=1).reshape(2 * turns, *real.shape[1:])
+    return np.concatenate([pairs, real[turns:], noise[turns:]])
+
+
+def _batches(num_samples: int) -> Iterator[NDArray[np.int64]]:
+    """Which samples each batch holds: as many different ones as there are."""
+    first = 0
+    for size in BATCH_SIZES:
+        yield np.arange(first, first + size) % num_samples
+        first += size
+
+
 def _require_agreement(parity: Parity) -> None:
-    if not parity.mean_difference < TOLERANCE:
+    if not parity.mean_difference < parity.tolerance:
         raise ExportError(
             f"ONNX Runtime and PyTorch differ by {parity.mean_difference:.2e} network units on average, "
-            f"{parity.max_difference:.2e} at most; {TOLERANCE:.0e} is allowed",
+            f"{parity.max_difference:.2e} at most; {parity.tolerance:.0e} is allowed",
             code="export_parity",
             hint="The model was not published. Please report this with the job's manifest.",
         )
 
 
-@torch.no_grad()
 def _differences(
-    net: "LocalizationNet", session: ort.InferenceSession, batch: Array
+    reference: Reference, session: ort.InferenceSession, batch: Feeds, plane_scale_km: float
 ) -> list[NDArray[np.float64]]:
-    expected = [output.numpy() for output in net(torch.from_numpy(batch))]
-    actual = session.run(None, {INPUT_NAME: batch})
+    expected, actual = reference(batch), run_session(session, batch)
     if [e.shape for e in expected] != [a.shape for a in actual]:
         raise ExportError(
             "the exported graph's outputs have other shapes than the network's", code="export_parity"
         )
+    if not all(np.isfinite(output).all() for output in (*expected, *actual)):
+        raise ExportError("the network or its graph predicts what is no finite number", code="export_parity")
     units = [_position_units, _length_units, _plain][: len(expected)]
-    return [
-        unit(e, a, net.plane_scale_km).ravel() for unit, e, a in zip(units, expected, actual, strict=True)
-    ]
+    return [unit(e, a, plane_scale_km).ravel() for unit, e, a in zip(units, expected, actual, strict=True)]
 
 
 def _position_units(expected: Array, actual: Array, plane_scale_km: float) -> NDArray[np.float64]:
@@ -138,17 +172,12 @@ def _plain(expected: Array, actual: Array, plane_scale_km: float) -> NDArray[np.
     return np.abs(expected.astype(float) - actual)
 
 
-def _latency_ms(session: ort.InferenceSession, sample: Array) -> float:
-    durations = []
-    for _ in range(_LATENCY_RUNS):
+def _latency_ms(session: ort.InferenceSession, sample: Feeds) -> float:
+    durations: list[float] = []
+    while len(durations) < _FEWEST_RUNS or (
+        len(durations) < _LATENCY_RUNS and sum(durations) < _LATENCY_SECONDS
+    ):
         began_at = time.perf_counter()
-        session.run(None, {INPUT_NAME: sample})
+        run_session(session, sample)
         durations.append(time.perf_counter() - began_at)
     return round(float(np.median(durations)) * 1e3, 3)
-
-
-def random_samples(real: Sequence[Array] | Array, num_random: int, seed: int = 0) -> Array:
-    """Real features, then random ones of the same shape that fill the range the network can meet."""
-    real = np.asarray(real, np.float32)
-    noise = np.random.default_rng(seed).uniform(-1.0, 2.0, (num_random, *real.shape[1:]))
-    return np.concatenate([real, noise.astype(np.float32)])

@@ -68,7 +68,10 @@ class SpectrogramFrontEnd(nn.Module):
 
     def forward(self, iq: Tensor, noise_floor_dbfs: Tensor) -> Tensor:
         """(B, segment_samples) complex64, (B,) dBFS or NaN -> (B, 128, num_frames) float32."""
-        power_BTN = power_spectrogram(iq, self.window, self.settings.hop)
+        return self.read(power_spectrogram(iq, self.window, self.settings.hop), noise_floor_dbfs)
+
+    def read(self, power_BTN: Tensor, noise_floor_dbfs: Tensor) -> Tensor:
+        """The rows of segments whose power spectrograms are known already."""
         levels = self.levels(power_BTN, noise_floor_dbfs)
         bands_BFT = self._bands(power_BTN, levels.floor_dbfs)
         side_B8 = self._side(levels)
@@ -91,14 +94,17 @@ class SpectrogramFrontEnd(nn.Module):
         lowest tenth of the cells, divided by what it is in noise of mean 1, is a bin's noise.
         """
         side_BT2 = power_BTN[..., self.guard_bins].mean(-1)
-        cells_BC = side_BT2.unfold(1, self.cell_frames, 1).mean(-1).flatten(1)
-        rank = max(1, round(FLOOR_QUANTILE * cells_BC.shape[1]))
+        num_places = self.settings.num_frames - self.cell_frames + 1
+        windows = [side_BT2[:, first : first + num_places] for first in range(self.cell_frames)]
+        cells_BC = torch.stack(windows, dim=-1).mean(-1).flatten(1)
+        rank = max(1, round(FLOOR_QUANTILE * 2 * num_places))
         tenth_B = torch.topk(cells_BC, rank, dim=1, largest=False).values[:, -1]
         return to_decibels(tenth_B / self.floor_share * self.channel.sum())
 
     def _floor_dbfs(self, power_BTN: Tensor, stated_dbfs: Tensor) -> Tensor:
         unstated = torch.isnan(stated_dbfs)
-        if not torch.compiler.is_exporting() and not bool(unstated.any()):
+        is_graph = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+        if not is_graph and not bool(unstated.any()):
             return stated_dbfs
         return torch.where(unstated, self.estimate_floor_dbfs(power_BTN), stated_dbfs)
 
@@ -112,7 +118,7 @@ class SpectrogramFrontEnd(nn.Module):
         return torch.pow(10.0, floor_dbfs / 10.0) / self.channel.sum()
 
     def _bands(self, power_BTN: Tensor, floor_dbfs: Tensor) -> Tensor:
-        band_BFT = (power_BTN @ self.bank.mT).mT
+        band_BFT = (power_BTN @ self.bank.T).transpose(1, 2)
         over_floor_db = to_decibels(band_BFT) - to_decibels(self._bin_noise(floor_dbfs))[:, None, None]
         return (over_floor_db / rows.DB_SCALE).clamp(*rows.BAND_RANGE)
 

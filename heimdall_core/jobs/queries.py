@@ -226,6 +226,23 @@ def list_artifacts(session: Session, job_id: str) -> list[Artifact]:
     return list(session.scalars(statement))
 
 
+def find_artifact(session: Session, job_id: str, name: str) -> Artifact:
+    """One of the files that the job handed out.
+
+    Raises:
+        NotFound: it handed out none of that name.
+    """
+    where = (Artifact.job_id == job_id, Artifact.name == name)
+    found = session.scalars(select(Artifact).where(*where).order_by(Artifact.attempt.desc())).first()
+    if found is None:
+        raise NotFound(
+            f"job {job_id} has no file {name!r}",
+            code="artifact_not_found",
+            hint=f"GET /v1/jobs/{job_id}/artifacts lists them; a job hands them out when it has succeeded.",
+        )
+    return found
+
+
 def list_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
     """The durable checkpoints of every attempt, the one that got furthest first."""
     return list(session.scalars(_checkpoints(job_id)))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest, NotSupportedYet
-from heimdall_core.domain.spec import ExportJobSpec, ExportOutput, JobSpec, TrainJobSpec
+from heimdall_core.domain.spec import LAST_TRACED_OPSET, ExportJobSpec, ExportOutput, JobSpec, TrainJobSpec
 
 BACKBONES_WITHOUT_WEIGHTS = frozenset({"micro"})
 """Nobody has published weights of these."""
@@ -74,15 +74,16 @@ def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
 def _training(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
     if spec.training.precision == "fp16" and spec.resources.accelerator == "cpu":
         yield "/training/precision", "fp16 needs a GPU: use auto, bf16 or fp32"
+    if spec.training.radio_map is not None and not spec.training.augment:
+        yield "/training/radio_map", "the map is augmentation: set training.augment true, or leave it null"
     if spec.resources.num_nodes != 1:
         yield "/resources/num_nodes", "use 1"
 
 
 def _outputs(outputs: Sequence[ExportOutput], pointer: str) -> Iterator[tuple[str, str]]:
-    if len(outputs) > 1:
-        yield pointer, "ask for one output"
     for index, output in enumerate(outputs):
-        if output.precision != "fp32":
-            yield f"{pointer}/{index}/precision", "use fp32"
-        if output.include_frontend:
-            yield f"{pointer}/{index}/include_frontend", "use false: the model takes features"
+        if output.opset > LAST_TRACED_OPSET and (output.precision == "int8" or output.include_frontend):
+            what = "int8" if output.precision == "int8" else "include_frontend"
+            yield f"{pointer}/{index}/opset", f"{what} goes up to opset {LAST_TRACED_OPSET}: use 18"
+        if output in outputs[:index]:
+            yield f"{pointer}/{index}", "the same output is asked for before: leave it out"

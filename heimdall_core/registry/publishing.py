@@ -10,17 +10,22 @@ from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
 from heimdall_core.database.job_tables import Job, Outbox
+from heimdall_core.domain.errors import DataError
+from heimdall_core.registry.automatic_promotion import promote_if_better
+from heimdall_core.registry.events import ModelEventKind, record_model_event
+from heimdall_core.registry.gate import is_verified
+from heimdall_core.registry.promotion import Gate, lock_model
 
 MLFLOW_TOPIC = "mlflow.model_version"
-QUALITY_METRIC = "median_error_m"
-"""Of the test split; the champion is the version with the lowest."""
 
-_NO_FACTS = frozenset({"metrics", "onnx", "mlflow_run_id", "dataset_digest", "report"})
+_NO_FACTS = frozenset(
+    {"metrics", "onnx", "mlflow_run_id", "dataset_digest", "report", "verification", "exports"}
+)
 """They have columns of their own; the report is an artifact of the job."""
 
 
 def publish_model(
-    session: Session, *, job: Job, name: str, result: Mapping[str, Any], promote: str
+    session: Session, *, job: Job, name: str, result: Mapping[str, Any], promote: str, gate: Gate
 ) -> dict[str, Any]:
     """Registers the next version of the model; returns its ``name`` and ``version``.
 
@@ -28,39 +33,41 @@ def publish_model(
         session: the transaction in which the job succeeds.
         job: the training, or the export of its weights.
         name: the model, made if it is new.
-        result: what the trainer reported: ``metrics``, ``onnx``, ``mlflow_run_id``, ``dataset``,
-            ``dataset_digest``, and facts.
-        promote: ``never``, or ``if_better``: see ``is_better``.
+        result: what the trainer reported: ``metrics``, ``onnx``, ``verification``, ``exports``,
+            ``mlflow_run_id``, ``dataset``, ``dataset_digest``, and facts.
+        promote: ``never``, or ``if_better``: see ``promote_if_better``.
+        gate: what the verdict is found with.
+
+    Raises:
+        DataError: the exported files were not verified.
     """
-    model = _lock_model(session, name)
-    row = _version_row(job, name, _next_version(session, name), result)
+    require_verified(result)
+    model = _make_model(session, name)
+    row = _version_row(session, job, name, _next_version(session, name), result)
     session.add(row)
-    if promote == "if_better" and is_better(row, _champion(session, model)):
-        model.champion_version = row.version
     model.updated_at = func.now()
+    session.flush()
+    _tell(session, model, row, job)
+    if promote == "if_better":
+        promote_if_better(session, model, row, gate, job)
     session.add(_projection(row, is_champion=model.champion_version == row.version))
     session.flush()
     return {"name": name, "version": row.version}
 
 
-def is_better(challenger: ModelVersion, champion: ModelVersion | None) -> bool:
-    """Whether the challenger's median error is lower on the same dataset; or there is no champion yet."""
-    if champion is None:
-        return True
-    if champion.dataset_digest != challenger.dataset_digest:
-        return False
-    return _error_m(challenger) < _error_m(champion)
+def require_verified(result: Mapping[str, Any]) -> None:
+    """Raises DataError unless every exported file of a result was verified."""
+    if not is_verified(result.get("verification"), result.get("exports") or ()):
+        raise DataError(
+            "an exported file was not verified against its network, so the model is not registered",
+            code="not_verified",
+            hint="The job's artifacts hold the files and their differences; export again, or train again.",
+        )
 
 
-def _error_m(version: ModelVersion) -> float:
-    value = version.metrics.get(QUALITY_METRIC)
-    return float(value) if isinstance(value, int | float) else math.inf
-
-
-def _lock_model(session: Session, name: str) -> Model:
+def _make_model(session: Session, name: str) -> Model:
     session.execute(insert(Model).values(name=name).on_conflict_do_nothing(index_elements=["name"]))
-    statement = select(Model).where(Model.name == name).with_for_update()
-    return session.scalars(statement.execution_options(populate_existing=True)).one()
+    return lock_model(session, name)
 
 
 def _next_version(session: Session, name: str) -> int:
@@ -68,14 +75,23 @@ def _next_version(session: Session, name: str) -> int:
     return (newest or 0) + 1
 
 
-def _champion(session: Session, model: Model) -> ModelVersion | None:
-    if model.champion_version is None:
-        return None
-    return session.get(ModelVersion, (model.name, model.champion_version))
+def _tell(session: Session, model: Model, row: ModelVersion, job: Job) -> None:
+    record_model_event(
+        session,
+        ModelEventKind.REGISTERED,
+        model=model.name,
+        version=row.version,
+        former_version=model.champion_version,
+        actor=job.owner,
+        job_id=job.id,
+    )
 
 
-def _version_row(job: Job, name: str, version: int, result: Mapping[str, Any]) -> ModelVersion:
+def _version_row(
+    session: Session, job: Job, name: str, version: int, result: Mapping[str, Any]
+) -> ModelVersion:
     onnx, dataset = result["onnx"], result["dataset"]
+    parent_name, parent_version = _parent(session, job) or (None, None)
     return ModelVersion(
         name=name,
         version=version,
@@ -88,9 +104,25 @@ def _version_row(job: Job, name: str, version: int, result: Mapping[str, Any]) -
         onnx_num_bytes=onnx["bytes"],
         metrics={metric: _finite(value) for metric, value in result["metrics"].items()},
         facts={key: value for key, value in result.items() if key not in _NO_FACTS},
+        verification=result["verification"],
+        exports=list(result.get("exports") or ()),
+        origin=job.kind,
+        parent_name=parent_name,
+        parent_version=parent_version,
         mlflow_run_id=result.get("mlflow_run_id"),
         created_by=job.owner,
     )
+
+
+def _parent(session: Session, job: Job) -> tuple[str, int] | None:
+    """The version that the weights started from or, of an export, are of."""
+    source = job.spec.get("source") or {}
+    if stated := job.spec.get("init_from") or source.get("model"):
+        return stated["name"], stated["version"]
+    if source.get("job_id") is None:
+        return None
+    row = session.scalar(select(ModelVersion).where(ModelVersion.job_id == source["job_id"]))
+    return None if row is None else (row.name, row.version)
 
 
 def _finite(value: Any) -> Any:

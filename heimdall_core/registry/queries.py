@@ -6,6 +6,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
+from heimdall_core.database.job_tables import Artifact
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.domain.errors import NotFound
 
@@ -55,3 +56,9 @@ def find_model_version(session: Session, name: str, version: int) -> ModelVersio
             hint=f"GET /v1/models/{name}/versions lists them",
         )
     return row
+
+
+def list_version_artifacts(session: Session, row: ModelVersion) -> Sequence[Artifact]:
+    """Every file that the version's job handed out, by name."""
+    statement = select(Artifact).where(Artifact.job_id == row.job_id)
+    return session.scalars(statement.order_by(Artifact.name, Artifact.attempt)).all()

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from heimdall_core.domain.errors import NotFound
+from heimdall_core.domain.errors import DataError, NotFound
 from heimdall_core.domain.ports import StoredObject
 from heimdall_core.storage.uri import split_uri
 
@@ -22,7 +22,10 @@ class FolderStore:
 
     def _path(self, uri: str) -> Path:
         bucket, key = split_uri(uri)
-        return self._root / bucket / key
+        parts = [bucket, *key.lstrip("/").split("/")]
+        if ".." in parts:
+            raise DataError(f"{uri!r} leads out of the store", code="bad_object_uri")
+        return self._root.joinpath(*parts)
 
     def get_bytes(self, uri: str, *, offset: int = 0, num_bytes: int | None = None) -> bytes:
         """The object, or a range of it."""

@@ -2,8 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from heimdall_core.domain.errors import DataError, NotFound, StorageUnavailable
+from heimdall_core.domain.errors import NotFound, StorageUnavailable
 from heimdall_core.domain.ports import StoredObject
 from heimdall_core.settings import StorageSettings
+from heimdall_core.storage.s3_errors import HINT, no_bucket, translated
 from heimdall_core.storage.uri import split_uri
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ _DELETE_LIMIT = 1000
 """Objects that one request may name."""
 _SINGLE_PUT_LIMIT = 64 << 20
 _TRANSFER = TransferConfig(multipart_threshold=_SINGLE_PUT_LIMIT, max_concurrency=4)
-_HINT = "Check that the object store is up and that HEIMDALL_STORAGE__* names it with valid credentials."
 
 
 class S3Store:
     """The object store of ``settings``; safe for threads.
 
-    Vendor errors become ``NotFound`` and ``StorageUnavailable`` here and nowhere else.
+    Vendor errors become ``NotFound``, ``StorageRefused`` and ``StorageUnavailable`` here and nowhere else.
     """
 
     def __init__(self, settings: StorageSettings, *, max_connections: int = 16) -> None:
@@ -72,7 +71,7 @@ class S3Store:
     def get_bytes(self, uri: str, *, offset: int = 0, num_bytes: int | None = None) -> bytes:
         """The object, or a range of it."""
         bucket, key = split_uri(uri)
-        with _translated(uri):
+        with translated(uri):
             if offset or num_bytes is not None:
                 last = "" if num_bytes is None else str(offset + num_bytes - 1)
                 answer = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={offset}-{last}")
@@ -84,7 +83,7 @@ class S3Store:
         """Stores the bytes; the store checks them against an MD5 on the way."""
         bucket, key = split_uri(uri)
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        with _translated(uri):
+        with translated(uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type, ContentMD5=md5)
         return StoredObject(
             uri=uri, sha256=hashlib.sha256(data).hexdigest(), num_bytes=len(data), media_type=media_type
@@ -94,7 +93,7 @@ class S3Store:
         """Uploads a file and confirms its size with the store before returning."""
         bucket, key = split_uri(uri)
         sha256, num_bytes = hash_file(path)
-        with _translated(uri):
+        with translated(uri):
             self._s3.upload_file(
                 str(path), bucket, key, ExtraArgs={"ContentType": media_type}, Config=_TRANSFER
             )
@@ -109,20 +108,25 @@ class S3Store:
         """Downloads to a file; a broken download leaves nothing at ``path``."""
         bucket, key = split_uri(uri)
         part = path.with_name(f".{path.name}.part")
-        with _translated(uri):
+        with translated(uri):
             self._s3.download_file(bucket, key, str(part), Config=_TRANSFER)
         part.replace(path)
 
     def size(self, uri: str) -> int:
         """Bytes of the object."""
         bucket, key = split_uri(uri)
-        with _translated(uri):
-            return self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        try:
+            with translated(uri):
+                return self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        except NotFound:
+            # A HEAD has no words for which of the two is absent.
+            self._require_bucket(bucket)
+            raise
 
     def list_sizes(self, prefix: str) -> dict[str, int]:
         """Bytes of each object whose URI begins with ``prefix``, by URI."""
         bucket, key = split_uri(prefix)
-        with _translated(prefix):
+        with translated(prefix):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
             return {
                 f"s3://{bucket}/{entry['Key']}": entry["Size"]
@@ -133,7 +137,7 @@ class S3Store:
     def delete(self, uri: str) -> None:
         """Deletes the object; one that is absent already is no error."""
         bucket, key = split_uri(uri)
-        with suppress(NotFound), _translated(uri):
+        with suppress(NotFound), translated(uri):
             self._s3.delete_object(Bucket=bucket, Key=key)
 
     def delete_all(self, uris: Iterable[str]) -> None:
@@ -148,26 +152,26 @@ class S3Store:
 
     def _delete_batch(self, bucket: str, keys: Sequence[str]) -> None:
         uri = f"s3://{bucket}/"
-        with _translated(uri):
+        with translated(uri):
             answer = self._s3.delete_objects(
                 Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
         refused = [error for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
         if refused:
-            raise StorageUnavailable(f"{uri}{refused[0].get('Key')}: {refused[0].get('Code')}", hint=_HINT)
+            raise StorageUnavailable(f"{uri}{refused[0].get('Key')}: {refused[0].get('Code')}", hint=HINT)
 
     def abort_uploads(self, bucket: str, *, begun_before: datetime) -> int:
         """Drops the parts of uploads that were begun so long ago and never completed; returns how many."""
         stale = [upload for upload in self._open_uploads(bucket) if upload["Initiated"] < begun_before]
         for upload in stale:
             key, upload_id = upload["Key"], upload["UploadId"]
-            with suppress(NotFound), _translated(f"s3://{bucket}/{key}"):
+            with suppress(NotFound), translated(f"s3://{bucket}/{key}"):
                 self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
         return len(stale)
 
     def _open_uploads(self, bucket: str) -> "list[MultipartUploadTypeDef]":
         # rclone answers NoSuchUpload for a bucket that never saw an upload in parts.
-        with suppress(NotFound), _translated(f"s3://{bucket}/"):
+        with suppress(NotFound), translated(f"s3://{bucket}/"):
             pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
             return [upload for page in pages for upload in page.get("Uploads", ())]
         return []
@@ -175,8 +179,14 @@ class S3Store:
     def ping(self) -> None:
         """Raises StorageUnavailable unless both buckets answer."""
         for bucket in (self._settings.raw_bucket, self._settings.models_bucket):
-            with _translated(f"s3://{bucket}/"):
+            self._require_bucket(bucket)
+
+    def _require_bucket(self, bucket: str) -> None:
+        try:
+            with translated(f"s3://{bucket}/"):
                 self._s3.head_bucket(Bucket=bucket)
+        except NotFound as error:
+            raise no_bucket(bucket) from error
 
     def presign_get(self, uri: str) -> str:
         """A URL that anybody may GET for ``presign_seconds``."""
@@ -200,29 +210,3 @@ def hash_file(path: Path) -> tuple[str, int]:
             digest.update(block)
             num_bytes += len(block)
     return digest.hexdigest(), num_bytes
-
-
-@contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        raise _from_client_error(error, uri) from error
-    except (BotoCoreError, HTTPClientError, OSError) as error:
-        raise StorageUnavailable(f"{uri}: {error}", hint=_HINT) from error
-    except boto3.exceptions.Boto3Error as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, ClientError):
-            raise _from_client_error(cause, uri) from error
-        raise StorageUnavailable(f"{uri}: {error}", hint=_HINT) from error
-
-
-def _from_client_error(error: ClientError, uri: str) -> NotFound | StorageUnavailable | DataError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}:
-        return NotFound(f"no object {uri}", code="object_not_found")
-    if code == "NoSuchBucket":
-        return StorageUnavailable(f"no bucket for {uri}", code="bucket_not_found", hint="Create the bucket.")
-    if code == "InvalidRange":
-        return DataError(f"{uri} is shorter than the range asked for", code="object_too_short")
-    return StorageUnavailable(f"{uri}: {code or error}", hint=_HINT)

@@ -1,170 +1,214 @@
-"""Logging to MLflow from a daemon thread behind a bounded queue."""
+"""``MLflowTracker``: what a training tells MLflow, and what may be asked of it."""
 
-import queue
-import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import structlog
 
-from heimdall_core.tracking.client import open_target
-from heimdall_core.tracking.target import TrackingTarget
+from heimdall_core.tracking import models, runs
+from heimdall_core.tracking.client import configure_mlflow, connect, make_client, translated
+from heimdall_core.tracking.items import Item, Point, RunStart
+from heimdall_core.tracking.params import flatten_params, safe_name, safe_tags
+from heimdall_core.tracking.pump import Pump
+from heimdall_core.tracking.redaction import redact
+from heimdall_core.tracking.runs import Goal, RunInfo
+from heimdall_core.tracking.target import JOB_ID_TAG, TrackingTarget
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+RUN_KEY_TAG = "heimdall.run_key"
+"""Finds a run without a job again."""
+
+T = TypeVar("T")
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
 _LOG = structlog.get_logger(__name__)
-_QUEUE_SIZE = 2000
-_METRICS_PER_CALL = 500
-_PARAM_LENGTH = 500
-_RETRY_AFTER_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Point:
-    name: str
-    value: float
-    step: int
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Item:
-    """One thing to send."""
-
-    params: Mapping[str, str] = field(default_factory=dict)
-    points: tuple[_Point, ...] = ()
-    file: Path | None = None
-    folder: str | None = None
-    end_status: str | None = None
+_CLOSE_SECONDS = 5.0
 
 
 class MLflowTracker:
-    """Sends what it is given, when MLflow answers; no method blocks or raises.
+    """One run. No ``log_*``, ``start_run``, ``end_run`` or ``close`` raises or waits for MLflow.
 
-    What cannot be sent is dropped, with one warning. Parameters are kept and sent again once MLflow answers.
+    What MLflow does not take is kept in the spool, in order, and sent when it answers: by this process, by a
+    later one on this host, or by the control worker out of the database (docs/tracking.md). What asks MLflow
+    (``register_model`` and those after it) waits for the answer and raises ``TrackingUnavailable``.
+
+    Args:
+        target: where to.
+        run_name: begins the run at once; None: ``start_run`` does.
+        tags: of the run; ``heimdall.job_id`` ties the attempts of a job together.
+        on_unavailable: told once, in words, if MLflow cannot be reached.
+        spool_dir: where the spool lies; None: where ``target`` says, or in memory.
     """
 
     def __init__(
         self,
         target: TrackingTarget,
         *,
-        run_name: str,
-        tags: Mapping[str, str],
+        run_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
         on_unavailable: Callable[[str], None] | None = None,
+        spool_dir: Path | None = None,
     ) -> None:
-        self._target = target
-        self._run_name = run_name
-        self._tags = dict(tags)
+        self._target = target if spool_dir is None else replace(target, spool_dir=spool_dir)
         self._on_unavailable = on_unavailable
-        self._queue: queue.Queue[_Item] = queue.Queue(_QUEUE_SIZE)
-        self._client: MlflowClient | None = None
-        self._params: dict[str, str] = {}
-        self._retry_at = 0.0
-        self._warned = False
-        self._closed = False
-        self._run_id: str | None = None
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._thread.start()
+        self._tags = dict(tags or {})
+        self._pump: Pump | None = None
+        self._waiting: list[Item] = []
+        self._names: dict[str, str] = {}
+        self._has_ended = False
+        self._connection: tuple[MlflowClient, str] | None = None
+        if run_name is not None:
+            self.start_run(run_name)
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run; None until the server has answered."""
-        return self._run_id
+        """The MLflow run; None until MLflow has answered."""
+        return None if self._pump is None else self._pump.run_id
+
+    def start_run(self, run_name: str, tags: Mapping[str, str] | None = None) -> None:
+        """Begins the run, or goes on with that of the same job; once."""
+        assert self._pump is None, "a tracker has one run"
+        given = {**self._tags, **(tags or {})}
+        key_tag = JOB_ID_TAG if given.get(JOB_ID_TAG) else RUN_KEY_TAG
+        key = given.setdefault(key_tag, uuid.uuid4().hex)
+        safe = {**safe_tags(given), key_tag: key}
+        name = redact(f"{self._target.run_name_prefix}{run_name}")
+        start = RunStart(key=key, key_tag=key_tag, name=name, tags=safe, at_ms=_now_ms())
+        self._pump = Pump(self._target, start, on_unavailable=self._on_unavailable)
+        for item in (Item(tags=safe), *self._waiting):
+            self._pump.put(item)
+        self._waiting.clear()
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Parameters of the run, as text."""
-        self._put(_Item(params={k: str(v)[:_PARAM_LENGTH] for k, v in params.items()}))
+        """Parameters of any shape: nested ones get dotted names, all become text, secrets are masked."""
+        flat = flatten_params(params)
+        if flat.cut:
+            _LOG.warning("tracking_params_cut", names=list(flat.cut))
+        if flat.values:
+            self._put(Item(params=flat.values))
 
     def log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
         """Points of curves."""
-        at_ms = time.time_ns() // 1_000_000
-        points = (_Point(name=k, value=float(v), step=step, at_ms=at_ms) for k, v in values.items())
-        self._put(_Item(points=tuple(points)))
+        at_ms = _now_ms()
+        points = tuple(
+            Point(name=self._name(name), value=float(value), step=int(step), at_ms=at_ms)
+            for name, value in values.items()
+        )
+        if points:
+            self._put(Item(points=points))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """A file, read when its turn comes."""
-        self._put(_Item(file=path, folder=folder))
+        """A file, as it is in a moment; it may be deleted once the tracker is closed."""
+        self._put(Item(file=path, folder=folder))
 
-    def end(self, status: str = "FINISHED") -> None:
-        """Ends the run as FINISHED, FAILED or KILLED; what comes later is not sent."""
-        self._put(_Item(end_status=status))
-        self._closed = True
+    def log_artifacts_dir(self, path: Path, folder: str | None = None) -> None:
+        """Every file of a folder, under the folder's own layout, in the background."""
+        self._put(Item(file=path, folder=folder))
 
-    def close(self, deadline_seconds: float = 5.0) -> None:
-        """Gives what is queued so long to be sent, and lets go of the rest."""
-        if not self._closed:
-            self.end()
-        self._thread.join(deadline_seconds)
+    def end_run(self, status: RunStatus = "FINISHED") -> None:
+        """Ends the run; what comes later is not sent."""
+        self._put(Item(end_status=status, at_ms=_now_ms()))
+        self._has_ended = True
 
-    def _put(self, item: _Item) -> None:
-        if self._closed:
+    def end(self, status: RunStatus = "FINISHED") -> None:
+        """The same as ``end_run``."""
+        self.end_run(status)
+
+    def close(self, deadline_seconds: float = _CLOSE_SECONDS) -> None:
+        """Ends the run unless it has ended, and waits at most so long for what is still to be sent."""
+        if not self._has_ended:
+            self.end_run()
+        if self._pump is not None:
+            self._pump.close(deadline_seconds)
+
+    def register_model(
+        self,
+        name: str,
+        source: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        limit_seconds: float = models.REGISTRATION_LIMIT_SECONDS,
+    ) -> str:
+        """Registers what lies at ``source`` as a version of the model, of this run; returns its number.
+
+        The same source registered again is the same version.
+
+        Raises:
+            TrackingUnavailable: MLflow refused; ``registration_timeout``: it did not do so in time.
+        """
+        return models.register_version(
+            make_client(self._target),
+            self._target,
+            name,
+            source=source,
+            run_id=self.run_id,
+            tags=tags or {},
+            limit_seconds=limit_seconds,
+        )
+
+    def transition_model_stage(self, name: str, version: str, stage: str) -> None:
+        """Production, Staging, Archived or None: an alias (champion, challenger), and ``heimdall.stage``.
+
+        Raises:
+            TrackingUnavailable: MLflow did not answer, or refused.
+            ValueError: there is no such stage.
+        """
+        models.alias_of(stage)
+        self._ask(lambda client, _: models.set_stage(client, name, version, stage))
+
+    def get_run_info(self, run_id: str | None = None) -> RunInfo | None:
+        """A run, or this tracker's own; None until MLflow knows of it.
+
+        Raises:
+            TrackingUnavailable: MLflow did not answer, or has no such run.
+        """
+        wanted = run_id or self.run_id
+        return None if wanted is None else self._ask(lambda client, _: runs.read_run(client, wanted))
+
+    def get_best_run(self, metric: str = "val_loss", *, goal: Goal = "lowest") -> RunInfo | None:
+        """The finished run of the experiment with the best newest value of a metric.
+
+        Raises:
+            TrackingUnavailable: MLflow did not answer, or refused.
+        """
+        return self._ask(
+            lambda client, experiment_id: runs.best_run(client, experiment_id, safe_name(metric), goal)
+        )
+
+    def _configure_mlflow(self) -> None:
+        configure_mlflow(self._target)
+
+    def _get_or_create_experiment(self) -> tuple["MlflowClient", str]:
+        """A client and the experiment's id, asked for when they are needed first."""
+        if self._connection is None:
+            self._configure_mlflow()
+            self._connection = connect(self._target)
+        return self._connection
+
+    def _ask(self, question: Callable[["MlflowClient", str], T]) -> T:
+        client, experiment_id = self._get_or_create_experiment()
+        with translated(self._target):
+            return question(client, experiment_id)
+
+    def _put(self, item: Item) -> None:
+        if self._has_ended:
             return
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            self._warn("the queue to MLflow is full")
+        if self._pump is None:
+            self._waiting.append(item)
+        else:
+            self._pump.put(item)
 
-    def _work(self) -> None:
-        while True:
-            item = self._queue.get()
-            self._params.update(item.params)
-            try:
-                self._send(item)
-            except Exception as error:  # noqa: BLE001 - tracking never fails a training, whatever a server does
-                self._retry_at = time.monotonic() + _RETRY_AFTER_SECONDS
-                self._warn(str(error))
-            if item.end_status is not None:
-                return
+    def _name(self, name: str) -> str:
+        if name not in self._names:
+            self._names[name] = safe_name(name)
+        return self._names[name]
 
-    def _send(self, item: _Item) -> None:
-        if time.monotonic() < self._retry_at:
-            return
-        client, run_id = self._connected()
-        if item.params:
-            self._send_params(client, run_id, item.params)
-        if item.points:
-            self._send_points(client, run_id, item.points)
-        if item.file is not None:
-            client.log_artifact(run_id, str(item.file), artifact_path=item.folder)
-        if item.end_status is not None:
-            client.set_terminated(run_id, item.end_status)
 
-    def _connected(self) -> tuple["MlflowClient", str]:
-        if self._client is None or self._run_id is None:
-            self._client, self._run_id = open_target(self._target, run_name=self._run_name, tags=self._tags)
-            self._send_params(self._client, self._run_id, self._params)
-        return self._client, self._run_id
-
-    def _send_params(self, client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
-
-        if params:
-            client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
-
-    def _send_points(self, client: "MlflowClient", run_id: str, points: tuple[_Point, ...]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(p.name, p.value, p.at_ms, p.step) for p in self._with_waiting(points)]
-        for start in range(0, len(metrics), _METRICS_PER_CALL):
-            client.log_batch(run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
-
-    def _with_waiting(self, points: tuple[_Point, ...]) -> list[_Point]:
-        """These points and those that wait behind them, up to the first item of another kind."""
-        together = list(points)
-        with self._queue.mutex:
-            waiting = self._queue.queue
-            while waiting and waiting[0].points and len(together) < _METRICS_PER_CALL:
-                together.extend(waiting.popleft().points)
-        return together
-
-    def _warn(self, message: str) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        _LOG.warning("tracking_unavailable", uri=self._target.uri, message=message)
-        if self._on_unavailable is not None:
-            self._on_unavailable(message)
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -80,13 +80,17 @@ def augment(inputs_BRFT: Float32, draws: Draws, augmentation: Augmentation) -> N
     heard_BR = _drop_receivers(inputs_BRFT, draws, augmentation.receiver_dropout)
     gain = draws.gain * heard_BR * np.float32(augmentation.gain_db / rows.DBFS_SCALE)
     inputs_BRFT[:, :, _GAIN_ROWS] += gain[:, :, None, None]
-    level = draws.level * heard_BR * np.float32(augmentation.level_db)
-    inputs_BRFT[:, :, _LEVEL_ROWS] += (level / rows.DB_SCALE)[:, :, None, None]
-    inputs_BRFT[:, :, rows.POWER_ROW] += (level / rows.DBFS_SCALE)[:, :, None]
+    shift_levels(inputs_BRFT, draws.level * heard_BR * np.float32(augmentation.level_db))
     _add_cell_noise(inputs_BRFT, draws.noise, heard_BR, augmentation.cell_db / rows.DB_SCALE)
     if augmentation.permute_receivers:
         for planes, order in zip(inputs_BRFT, draws.order, strict=True):
             planes[:] = planes[order]
+
+
+def shift_levels(inputs_BRFT: Float32, shift_db: Float32) -> None:
+    """Makes recordings (B, R) stronger by so many dB over their noise floors, in place."""
+    inputs_BRFT[:, :, _LEVEL_ROWS] += (shift_db / rows.DB_SCALE)[:, :, None, None]
+    inputs_BRFT[:, :, rows.POWER_ROW] += (shift_db / rows.DBFS_SCALE)[:, :, None]
 
 
 def _drop_receivers(inputs_BRFT: Float32, draws: Draws, probability: float) -> Float32:

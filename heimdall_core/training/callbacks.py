@@ -6,7 +6,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -77,9 +77,14 @@ class ProgressReporting(Callback):
 
 
 class BestWeights(Callback):
-    """Keeps the network's weights of the epoch with the least ``val_loss``, in memory and in checkpoints."""
+    """Keeps the weights that become the model, in memory and in checkpoints.
 
-    def __init__(self) -> None:
+    Args:
+        keep: those of the epoch with the least ``val_loss``, or those of the last epoch.
+    """
+
+    def __init__(self, keep: Literal["best", "last"] = "best") -> None:
+        self._keep = keep
         self.val_loss = float("inf")
         self.epoch = 0
         """Counted from 1; 0 before the first validation."""
@@ -90,9 +95,9 @@ class BestWeights(Callback):
         self.weights, self.epoch = weights, epoch
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Copies the weights where they are better."""
+        """Copies the weights where they are the ones to keep."""
         val_loss = float(trainer.callback_metrics["val_loss"])
-        if val_loss < self.val_loss:
+        if self._keep == "last" or val_loss < self.val_loss:
             assert isinstance(pl_module, LocalizationLightningModule)
             self.val_loss, self.epoch = val_loss, trainer.current_epoch + 1
             self.weights = {k: v.detach().to("cpu", copy=True) for k, v in pl_module.net.state_dict().items()}

@@ -11,6 +11,7 @@ from heimdall_core.domain.spec import TrainingSpec
 from heimdall_core.features import FeatureSet
 from heimdall_core.training.augmentation import Augmentation
 from heimdall_core.training.dataset import Batch, HeimdallDataset, Key
+from heimdall_core.training.radio_map import RadioMap, Relocation, fit_radio_map
 from heimdall_core.training.sampling import EpochSampler, EvaluationSampler, Share
 
 
@@ -91,6 +92,21 @@ class HeimdallDataModule(pl.LightningDataModule):
         )
         self.val_set = HeimdallDataset(feature_set, "val", training=False)
 
+    def prepare_radio_map(self) -> RadioMap | None:
+        """Fits the radio map that the specification wants, once; else None."""
+        wanted = self._training.radio_map
+        if wanted is None or not self._training.augment:
+            return None
+        if self.train_set.relocation is None:
+            radio_map = fit_radio_map(
+                self.feature_set,
+                self.feature_set.indices("train"),
+                reach_km=wanted.reach_m / 1e3,
+                seed=self._training.seed,
+            )
+            self.train_set.relocation = Relocation(radio_map=radio_map, share=wanted.share)
+        return self.train_set.relocation.radio_map
+
     @property
     def num_batches(self) -> int:
         """Training batches of an epoch."""
@@ -108,6 +124,7 @@ class HeimdallDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of random segments."""
+        self.prepare_radio_map()
         sampler = EpochSampler(
             len(self.train_set), self._training.batch_size, seed=self._training.seed, share=self._share
         )

@@ -13,6 +13,7 @@ from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import Manifest, Split
 from heimdall_core.features import FeatureSet
 from heimdall_core.training.augmentation import Augmentation, augment, draw
+from heimdall_core.training.radio_map import Relocation
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Key = tuple[int, int]
@@ -61,6 +62,8 @@ class HeimdallDataset(Dataset[Batch]):
         self._training = training
         self._seed = seed
         self._augmentation = (augmentation or Augmentation()) if training and augment else None
+        self.relocation: Relocation | None = None
+        """Moves training items to other places."""
         if not len(self._sessions):
             raise _empty_split(split)
 
@@ -85,26 +88,30 @@ class HeimdallDataset(Dataset[Batch]):
         """The batch of ``(epoch, index)`` keys, fetched in one go."""
         index_B = np.array([index for _, index in keys], dtype=np.int64)
         sessions_B = self._sessions[index_B]
+        target_km = self._features.targets_km[sessions_B].astype(np.float32)
         if self._training:
-            inputs, item_S = self._one_segment_each(keys, sessions_B)
+            inputs, item_S = self._one_segment_each(keys, sessions_B, target_km)
         else:
             inputs, item_S = self._all_segments(sessions_B)
         return Batch(
             inputs=torch.from_numpy(inputs),
             item=torch.from_numpy(item_S),
-            target_km=torch.from_numpy(self._features.targets_km[sessions_B].astype(np.float32)),
+            target_km=torch.from_numpy(target_km),
             indices=torch.from_numpy(index_B),
         )
 
     def _one_segment_each(
-        self, keys: Sequence[Key], sessions_B: NDArray[np.int64]
+        self, keys: Sequence[Key], sessions_B: NDArray[np.int64], target_km: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """One segment of each session; a session that moves gets another target too, in place."""
         draws = draw(self._seed, keys, self._features.inputs.shape[1])
         first = self._features.first_segment
         count_B = first[sessions_B + 1] - first[sessions_B]
         inputs = np.asarray(
             self._features.inputs[first[sessions_B] + (draws.segment * count_B).astype(np.int64)]
         )
+        if self.relocation is not None:
+            self.relocation.apply(inputs, target_km, keys, self._seed)
         if self._augmentation is not None:
             augment(inputs, draws, self._augmentation)
         return inputs, np.arange(len(keys))

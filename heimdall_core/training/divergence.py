@@ -92,7 +92,11 @@ class StopWhenDiverged(Callback):
 
     def _left(self) -> str:
         best, newest = self._best, self._uploader.newest
-        kept = f"the best epoch was {best.epoch} (val_loss {best.val_loss:.4g})" if best.epoch else ""
+        kept = (
+            f"the weights kept are those of epoch {best.epoch} (val_loss {best.val_loss:.4g})"
+            if best.epoch
+            else ""
+        )
         durable = (
             "there is no durable checkpoint"
             if newest is None

@@ -15,6 +15,7 @@ class Stream(IntEnum):
     ITEM = 2
     NOISE = 3
     STEP = 4
+    MAP = 5
 
 
 def generator(stream: Stream, seed: int, *place: int) -> np.random.Generator:

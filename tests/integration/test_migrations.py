@@ -84,3 +84,40 @@ def test_what_the_platform_forbids_stays_forbidden(empty: Engine) -> None:
     )
     with pytest.raises(IntegrityError), empty.begin() as connection:
         connection.execute(text(insert))
+
+
+JOBS_AND_VERSIONS = """
+insert into training.model (name, champion_version) values ('north', 1);
+insert into training.job (id, kind, owner, status, finished_at, spec) values
+    ('job_1', 'train', 'ann', 'succeeded', now(), '{"init_from": {"name": "south", "version": 4}}'),
+    ('job_2', 'export', 'ann', 'succeeded', now(), '{"source": {"job_id": "job_1"}}'),
+    ('job_3', 'export', 'ann', 'succeeded', now(), '{"source": {"model": {"name": "north", "version": 2}}}'),
+    ('job_4', 'train', 'ann', 'succeeded', now(), '{"init_from": null}');
+insert into training.model_version (name, version, job_id, dataset_name, dataset_version, dataset_digest,
+    onnx_uri, onnx_sha256, onnx_num_bytes, metrics, facts, created_by)
+select 'north', n, 'job_' || n, 'd', 1, 'x', 's3://b/k', 'x', 1, '{}',
+    case n when 1 then '{"onnx_parity": {"mean_difference": 1e-7}}'::jsonb else '{"onnx_parity": null}' end, 'ann'
+from generate_series(1, 4) n;
+"""
+
+
+def test_versions_that_are_there_get_their_lineage_and_their_verification(empty: Engine) -> None:
+    with empty.begin() as connection:
+        command.upgrade(alembic_config(connection), "0005")
+        connection.exec_driver_sql(JOBS_AND_VERSIONS)
+    upgrade(empty)
+    with empty.begin() as connection:
+        rows = connection.execute(
+            text(
+                "select origin, parent_name, parent_version, verification from training.model_version "
+                "order by version"
+            )
+        ).all()
+        assert [tuple(row) for row in rows] == [
+            ("train", "south", 4, {"passed": True, "mean_difference": 1e-7}),
+            ("export", "north", 1, None),
+            ("export", "north", 2, None),
+            ("train", None, None, None),
+        ]
+        command.downgrade(alembic_config(connection), "0005")
+    upgrade(empty)

@@ -32,9 +32,10 @@ from heimdall_core.jobs.finishing import give_back
 from heimdall_core.jobs.queries import list_events
 from heimdall_core.jobs.requests import cancel_job
 from heimdall_core.jobs.submission import submit_job
+from heimdall_core.registry.promotion import Gate
 from heimdall_core.registry.publishing import publish_model
 from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
-from heimdall_core.settings import Settings
+from heimdall_core.settings import PromotionSettings, Settings
 from heimdall_core.storage import S3Store
 
 WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)
@@ -119,20 +120,22 @@ def champion(database: Database, store: S3Store) -> str:
             session, definition, store=store, bucket=BUCKET, raw_bucket=RAW_BUCKET, created_by="ann"
         )
         job = submit_job(session, TRAINING, owner="ann")
-        publish(session, job)
+        publish(session, job, store)
         job_id = job.id
     end(database, job_id)
     add_sessions(database, range(10, 13))
     return job_id
 
 
-def publish(session, job, *, promote="if_better"):  # type: ignore[no-untyped-def]
+def publish(session, job, store, *, promote="if_better"):  # type: ignore[no-untyped-def]
     result = {
-        "metrics": {"median_error_m": 1000.0},
+        "metrics": {"median_error_m": 1000.0, "nll_per_m2": 17.0, "coverage_68": 0.68},
         "onnx": {"uri": "s3://heimdall-models/x.onnx", "sha256": "1" * 64, "bytes": 7},
+        "verification": {"passed": True},
         "dataset": {"name": "northwest", "version": 1},
     }
-    return publish_model(session, job=job, name="localization", result=result, promote=promote)
+    gate = Gate(policy=PromotionSettings(), store=store)
+    return publish_model(session, job=job, name="localization", result=result, promote=promote, gate=gate)
 
 
 def end(database: Database, job_id: str) -> None:
@@ -284,7 +287,7 @@ def test_sessions_that_wait_for_approval_do_not_count(
 
 
 def test_a_champion_that_was_exported_again_is_trained_and_exported_as_it_was(
-    database: Database, champion: str, retrain: Retrain
+    database: Database, champion: str, store: S3Store, retrain: Retrain
 ) -> None:
     with database.transaction() as session:
         weights = {"uri": "s3://heimdall-models/w", "sha256": "0" * 64, "num_bytes": 1}
@@ -306,7 +309,7 @@ def test_a_champion_that_was_exported_again_is_trained_and_exported_as_it_was(
             register=RegisterSpec(enabled=True, promote="if_better"),
         )
         job = submit_job(session, spec, owner="ann")
-        publish(session, job)
+        publish(session, job, store)
         session.execute(update(Model).values(champion_version=2))
         export_id = job.id
     end(database, export_id)

@@ -24,6 +24,7 @@ from heimdall_core.domain.spec import (
     TrainingSpec,
     TrainJobSpec,
 )
+from heimdall_core.export.budget import BUDGETS
 from heimdall_core.model_evaluation import ModelEvaluation
 from heimdall_core.pipeline import TrainingPipeline
 from heimdall_core.prediction import predict_sessions
@@ -96,6 +97,11 @@ def test_the_result_is_plain_json_with_metrics_and_provenance(finished: Any, tin
     assert result["dataset_digest"] == tiny_dataset[1].digest()
     assert result["dataset"]["num_sessions"] == {"train": 18, "val": 6, "test": 6}
     assert result["onnx_parity"]["mean_difference"] < 1e-5
+    (export,) = result["exports"]
+    assert (export["name"], export["precision"], export["opset"]) == ("model.onnx", "fp32", 18)
+    assert {k: export[k] for k in ("uri", "sha256", "bytes")} == result["onnx"]
+    assert export["verification"] == result["verification"]
+    assert result["verification"]["passed"] is True
     assert result["num_parameters"] > 100_000
     assert result["best_epoch"] in {1, 2}
     assert result["mlflow_run_id"] is None
@@ -257,6 +263,56 @@ def test_exporting_the_best_weights_again_repeats_the_evaluation_with_the_output
     assert again["onnx_parity"]["mean_difference"] < 1e-5
     assert [a.metadata["opset"] for a in reporter.artifacts if a.name == "model.onnx"] == [17]
     assert JobPhase.TRAINING not in reporter.phases
+
+
+ALL_OUTPUTS = (
+    ExportOutput(),
+    ExportOutput(precision="fp16"),
+    ExportOutput(precision="int8", include_frontend=True),
+    ExportOutput(opset=17),
+)
+
+
+def test_several_outputs_are_verified_and_lie_side_by_side(
+    finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any, tiny_dataset: Any
+) -> None:
+    spec = replace(SPEC, export=ExportSpec(outputs=ALL_OUTPUTS))
+    pipeline = make_pipeline(reporter, spec=spec, output_uri="s3://models/jobs/job_12/a1")
+    result = pipeline.run_export_only(finished[2] / "best.ckpt")
+    names = ["model.onnx", "model-fp16.onnx", "model-int8-iq.onnx", "model-fp32.onnx"]
+    assert [export["name"] for export in result["exports"]] == names
+    assert all(export["verification"]["passed"] for export in result["exports"])
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    store, named = FolderStore(tiny_dataset[0]), {a.name: a for a in reporter.artifacts}
+    for export in result["exports"]:
+        assert named[export["name"]].object.sha256 == export["sha256"]
+        assert (
+            store.get_bytes(named[f"{export['name']}.sha256"].object.uri)
+            .decode()
+            .startswith(export["sha256"])
+        )
+    half, eight = (export["verification"] for export in result["exports"][1:3])
+    assert half["splits"]["test"]["network_median_error_m"] == result["metrics"]["median_error_m"]
+    assert half["splits"].keys() == eight["splits"].keys() == {"val", "test"}
+    assert eight["front_end"]["mean_difference"] < 1e-5
+
+
+def test_an_output_that_fails_takes_the_others_with_it(
+    finished: Any,
+    make_pipeline: Callable[..., TrainingPipeline],
+    reporter: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hopeless = replace(BUDGETS["fp16"], median_error_m=-1.0, median_error_share=-1.0)
+    monkeypatch.setitem(BUDGETS, "fp16", hopeless)
+    spec = replace(SPEC, export=ExportSpec(outputs=ALL_OUTPUTS[:2]))
+    pipeline = make_pipeline(reporter, spec=spec, workspace=tmp_path, output_uri="s3://models/jobs/job_13/a1")
+    with pytest.raises(DataError) as raised:
+        pipeline.run_export_only(finished[2] / "best.ckpt")
+    assert raised.value.stable_code == "export_budget"
+    assert not reporter.artifacts
+    assert not list(tmp_path.glob("*.onnx*"))
 
 
 def test_a_durable_checkpoint_of_an_unfinished_training_can_be_exported(

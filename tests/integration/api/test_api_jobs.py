@@ -40,7 +40,7 @@ def test_an_unknown_version_is_named(client, dataset):
     ("part", "pointer"),
     [
         ({"resources": {"devices": 2, "num_nodes": 2}}, "#/resources/num_nodes"),
-        ({"export": {"outputs": [{"precision": "int8"}]}}, "#/export/outputs/0/precision"),
+        ({"export": {"outputs": [{"precision": "int8", "opset": 21}]}}, "#/export/outputs/0/opset"),
     ],
 )
 def test_what_is_not_built_is_refused_not_ignored(client, dataset, part, pointer):

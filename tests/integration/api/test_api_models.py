@@ -9,7 +9,14 @@ from heimdall_core.database.catalogue_tables import DatasetVersion
 from heimdall_core.database.job_tables import Job, Outbox
 from heimdall_core.domain.spec import DatasetRef, TrainJobSpec
 from heimdall_core.jobs.submission import submit_job
+from heimdall_core.registry.promotion import Gate
 from heimdall_core.registry.publishing import publish_model
+
+METRICS = {"median_error_m": 1.0, "nll_per_m2": 17.0, "coverage_68": 0.68}
+
+
+def gate(client):
+    return Gate(policy=client.settings.promotion, store=client.store)
 
 
 @pytest.fixture
@@ -37,13 +44,16 @@ def publish(client):
             spec = TrainJobSpec(kind="train", dataset=DatasetRef(name=dataset))
             job = submit_job(session, spec, owner="ann")
             result = {
-                "metrics": {"median_error_m": error_m, "ence": math.nan},
+                "metrics": METRICS | {"median_error_m": error_m, "ence": math.nan},
                 "onnx": {"uri": "s3://heimdall-models/x.onnx", "sha256": "1" * 64, "bytes": 7},
+                "verification": {"passed": True},
                 "dataset": {"name": dataset, "version": 1},
                 "mlflow_run_id": "run",
                 "parity": 1e-6,
             }
-            return publish_model(session, job=job, name="localization", result=result, promote=promote)
+            return publish_model(
+                session, job=job, name="localization", result=result, promote=promote, gate=gate(client)
+            )
 
     return publish
 
@@ -74,7 +84,7 @@ def test_a_version_is_served_with_its_file_and_its_facts(client, publish):
     publish(1000.0)
     version = client.get("/v1/models/localization/versions/1").json()
     assert version["aliases"] == ["champion"]
-    assert version["metrics"] == {"median_error_m": 1000.0, "ence": None}
+    assert version["metrics"] == METRICS | {"median_error_m": 1000.0, "ence": None}
     assert version["dataset"] == {"name": "northwest", "version": 1, "digest": "digest of northwest"}
     assert version["facts"]["parity"] == 1e-6
     assert version["onnx"]["bytes"] == 7
@@ -90,7 +100,7 @@ def test_mlflow_is_told_once_of_each_version(client, publish):
     with client.database.transaction() as session:
         rows = session.scalars(select(Outbox).order_by(Outbox.id)).all()
         jobs = session.scalars(select(Job.id).order_by(Job.created_at)).all()
-    assert [row.topic for row in rows] == ["mlflow.model_version"] * 2
+    rows = [row for row in rows if row.topic == "mlflow.model_version"]
     assert [row.key for row in rows] == list(jobs)
     assert [row.payload["version"] for row in rows] == [1, 2]
     assert all(row.payload["is_champion"] for row in rows)
@@ -101,10 +111,13 @@ def test_a_transaction_that_fails_registers_nothing(client, publish):
         spec = TrainJobSpec(kind="train", dataset=DatasetRef(name="northwest"))
         job = submit_job(session, spec, owner="ann")
         result = {
-            "metrics": {"median_error_m": 1.0},
+            "metrics": METRICS,
             "onnx": {"uri": "s3://b/x.onnx", "sha256": "1" * 64, "bytes": 7},
+            "verification": {"passed": True},
             "dataset": {"name": "northwest", "version": 1},
         }
-        publish_model(session, job=job, name="localization", result=result, promote="if_better")
+        publish_model(
+            session, job=job, name="localization", result=result, promote="if_better", gate=gate(client)
+        )
         session.rollback()
     assert client.get("/v1/models").json()["data"] == []

@@ -8,11 +8,16 @@ from sqlalchemy import func, select, update
 from api.schemas.jobs import JobDocument
 from heimdall_core.database.catalogue_tables import Model
 from heimdall_core.database.job_tables import Job
+from heimdall_core.registry.promotion import Gate
 from heimdall_core.registry.publishing import publish_model
 
 PATH = "/v1/models/localization:retrain"
 CALL = {"reason": "drift", "dedupe_key": "monday"}
 ENDED = {"status": "succeeded", "started_at": func.now(), "finished_at": func.now()}
+
+
+def gate(client):
+    return Gate(policy=client.settings.promotion, store=client.store)
 
 
 @pytest.fixture
@@ -22,11 +27,14 @@ def champion(client, dataset):
     with client.database.transaction() as session:
         job = session.get_one(Job, job_id)
         result = {
-            "metrics": {"median_error_m": 1000.0},
+            "metrics": {"median_error_m": 1000.0, "nll_per_m2": 17.0, "coverage_68": 0.68},
             "onnx": {"uri": "s3://heimdall-models/x.onnx", "sha256": "1" * 64, "bytes": 7},
+            "verification": {"passed": True},
             "dataset": {"name": "northwest", "version": 1},
         }
-        publish_model(session, job=job, name="localization", result=result, promote="if_better")
+        publish_model(
+            session, job=job, name="localization", result=result, promote="if_better", gate=gate(client)
+        )
         session.execute(update(Job).where(Job.id == job_id).values(**ENDED))
     client.import_sessions(range(12, 18), auto_approve=True)
     return job_id
@@ -71,11 +79,14 @@ def test_nothing_new_is_a_conflict_that_says_what_to_do(client, champion):
     with client.database.transaction() as session:
         done = session.get_one(Job, answer.json()["id"])
         result = {
-            "metrics": {"median_error_m": 900.0},
+            "metrics": {"median_error_m": 900.0, "nll_per_m2": 17.0, "coverage_68": 0.68},
             "onnx": {"uri": "s3://heimdall-models/x.onnx", "sha256": "1" * 64, "bytes": 7},
+            "verification": {"passed": True},
             "dataset": {"name": "northwest", "version": 2},
         }
-        publish_model(session, job=done, name="localization", result=result, promote="never")
+        publish_model(
+            session, job=done, name="localization", result=result, promote="never", gate=gate(client)
+        )
         session.execute(update(Job).where(Job.id == done.id).values(**ENDED))
         session.execute(update(Model).values(champion_version=2))
     refusal = client.post(PATH, json=CALL | {"dedupe_key": "tuesday"})

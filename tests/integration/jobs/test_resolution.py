@@ -239,12 +239,12 @@ def test_an_evaluation_knows_the_model_file_the_data_and_what_was_trained_on(dat
 
 
 @pytest.mark.usefixtures("training")
-def test_a_precision_that_is_not_built_is_refused_by_name(database: Database) -> None:
+def test_an_opset_that_cannot_be_had_is_refused_by_name(database: Database) -> None:
     spec = ExportJobSpec(
         kind="export",
         source=ExportSource(model=ModelRef(name="localization")),
-        outputs=(ExportOutput(precision="int8"),),
+        outputs=(ExportOutput(precision="int8", opset=21),),
     )
     with pytest.raises(NotSupportedYet) as refusal:
         queue(database, spec)
-    assert [p.pointer for p in refusal.value.problems] == ["/outputs/0/precision"]
+    assert [p.pointer for p in refusal.value.problems] == ["/outputs/0/opset"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from heimdall_core.domain.errors import DataError, NotFound, StorageUnavailable
+from heimdall_core.domain.errors import DataError, NotFound, StorageRefused, StorageUnavailable
 from heimdall_core.settings import Settings, StorageSettings
 from heimdall_core.storage import S3Store
 
@@ -60,18 +60,30 @@ def test_a_range_beyond_the_end_is_bad_data(store: S3Store) -> None:
         store.get_bytes(URI, offset=100, num_bytes=10)
 
 
-def test_a_missing_bucket_is_named(settings: Settings) -> None:
+def test_a_missing_bucket_is_named_and_not_retried(settings: Settings, tmp_path: Path) -> None:
     lost = S3Store(settings.storage.model_copy(update={"models_bucket": "no-such-bucket"}))
-    with pytest.raises((StorageUnavailable, NotFound), match="no-such-bucket"):
-        lost.ping()
+    uri, file = "s3://no-such-bucket/a", tmp_path / "file"
+    file.write_bytes(b"x")
+    for call in (
+        lost.ping,
+        lambda: lost.get_bytes(uri),
+        lambda: lost.get_file(uri, tmp_path / "x"),
+        lambda: lost.size(uri),
+        lambda: lost.put_bytes(uri, b"x"),
+        lambda: lost.put_file(uri, file),
+    ):
+        with pytest.raises(StorageRefused, match="no bucket no-such-bucket") as refusal:
+            call()
+        assert (refusal.value.stable_code, refusal.value.retryable) == ("bucket_not_found", False)
 
 
 def test_wrong_credentials_are_an_infrastructure_error_with_a_hint(settings: Settings) -> None:
     wrong = StorageSettings(
         endpoint_url=settings.storage.endpoint_url, access_key_id="wrong", secret_access_key="wrong"
     )
-    with pytest.raises(StorageUnavailable) as refusal:
+    with pytest.raises(StorageRefused) as refusal:
         S3Store(wrong).get_bytes(URI)
+    assert refusal.value.stable_code in {"storage_credentials", "storage_forbidden"}
     assert refusal.value.hint is not None
     assert "credentials" in refusal.value.hint
 

@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import SessionArchive, Upload
 from heimdall_core.database.engine import Database
@@ -14,13 +16,16 @@ from heimdall_core.database.job_tables import Job
 from heimdall_core.database.platform_tables import RecordingSession
 from heimdall_core.domain.spec import ImportJobSpec, LimitsSpec
 from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
+from heimdall_core.jobs.finishing import Publish
 from heimdall_core.jobs.queries import list_attempts, list_events, read_log
 from heimdall_core.jobs.requests import cancel_job
 from heimdall_core.jobs.submission import submit_job
 from heimdall_core.recordings.archive import pack_session
+from heimdall_core.registry.reading import NotRead
 from heimdall_core.settings import LeaseSettings, Settings
 from heimdall_core.simulation.world_a import simulate_sessions
 from heimdall_core.storage import S3Store
+from worker import supervision
 from worker.supervision import Attempt, Host
 from worker.trainers import ForkServer
 
@@ -102,6 +107,22 @@ def read(database: Database, job_id: str) -> Job:
 def count(database: Database, table: type) -> int:
     with database.transaction() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def publish_after(first: Callable[[Session, Job], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every publication do this first."""
+    prepare = supervision.prepare_publication
+
+    def prepared(*arguments: Any) -> Publish:
+        publish = prepare(*arguments)
+
+        def publish_later(session: Session, job: Job) -> dict[str, Any]:
+            first(session, job)
+            return publish(session, job)
+
+        return publish_later
+
+    monkeypatch.setattr(supervision, "prepare_publication", prepared)
 
 
 def test_a_good_import_is_published_with_its_success(
@@ -194,6 +215,52 @@ def test_a_publication_that_fails_fails_the_job_and_leaves_nothing_behind(
     assert job.error is not None
     assert job.error["category"] == "bug"
     assert count(database, RecordingSession) == 0
+
+
+def test_what_a_success_needs_of_the_store_is_read_while_the_job_is_not_locked(
+    host: Host, database: Database, claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = claim()
+    tried: list[str] = []
+
+    def fetch() -> None:
+        with database.transaction() as session:
+            session.scalars(select(Job).where(Job.id == taken.job_id).with_for_update(nowait=True)).one()
+        tried.append("fetched")
+
+    def once_unread(session: Session, job: Job) -> None:
+        tried.append("published")
+        if "fetched" not in tried:
+            raise NotRead("s3://b/k", fetch)
+
+    publish_after(once_unread, monkeypatch)
+    Attempt(host, taken).run()
+    assert read(database, taken.job_id).status == "succeeded"
+    assert tried == ["published", "fetched", "published"]
+    assert count(database, SessionArchive) == NUM_SESSIONS
+
+
+def test_a_transaction_that_the_server_ended_for_idling_is_tried_again(
+    host: Host, database: Database, claim: Callable[..., Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = claim()
+    ended: list[int] = []
+
+    def idle(session: Session, job: Job) -> None:
+        if ended:
+            return
+        ended.append(session.scalar(select(func.pg_backend_pid())) or 0)
+        session.execute(text("set local idle_in_transaction_session_timeout = '1ms'"))
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+            alive = text("select exists (select from pg_stat_activity where pid = :pid)")
+            while other.scalar(alive, {"pid": ended[0]}):
+                pass
+
+    publish_after(idle, monkeypatch)
+    Attempt(host, taken).run()
+    job = read(database, taken.job_id)
+    assert job.status == "succeeded", job.error
+    assert ended
 
 
 def test_a_worker_that_shuts_down_gives_the_job_back(

@@ -12,6 +12,7 @@ import torch
 
 from heimdall_core.domain.errors import StorageUnavailable, TrackingUnavailable
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
+from heimdall_core.domain.spec import ExportOutput
 from heimdall_core.export.exporter import ONNXExporter, export_and_register_model
 from heimdall_core.export.metadata import ModelFacts, read_facts
 from heimdall_core.export.parity import ExportError, measure_parity
@@ -81,17 +82,39 @@ def test_the_opset_is_the_one_asked_for(
 ) -> None:
     path = tmp_path / "model.onnx"
     net = _net(plane_scale_km=plane_scale_km)
-    parity = ONNXExporter().export_verified(net, path, facts=_facts(), features=features, opset_version=opset)
+    parity = (
+        ONNXExporter()
+        .export_verified(
+            net,
+            path,
+            facts=_facts(plane_scale_km=plane_scale_km),
+            features=features,
+            output=ExportOutput(opset=opset),
+        )
+        .parity
+    )
     assert [o.version for o in onnx.load(path).opset_import if not o.domain] == [opset]
     assert parity.mean_difference < parity.tolerance
     assert parity.batch_sizes == (1, 2, 7, 32)
     assert parity.latency_ms > 0
 
 
+def test_a_graph_without_folded_constants_passes_the_same_checks(
+    tmp_path: Path, features: np.ndarray
+) -> None:
+    output = ExportOutput(constant_folding=False)
+    found = ONNXExporter().export_verified(
+        _net(), tmp_path / "model.onnx", facts=_facts(), features=features, output=output
+    )
+    assert found.parity.mean_difference < 1e-5
+
+
 @pytest.mark.slow
 def test_an_opset_beyond_the_traced_exporter_works_too(tmp_path: Path, features: np.ndarray) -> None:
     path = tmp_path / "model.onnx"
-    ONNXExporter().export_verified(_net(), path, facts=_facts(), features=features, opset_version=21)
+    ONNXExporter().export_verified(
+        _net(), path, facts=_facts(), features=features, output=ExportOutput(opset=21)
+    )
     assert [o.version for o in onnx.load(path).opset_import if not o.domain] == [21]
 
 
@@ -102,6 +125,22 @@ def test_the_network_keeps_its_mode_and_weights(tmp_path: Path, *, training: boo
     ONNXExporter().export_to_onnx(net, tmp_path / "model.onnx")
     assert net.training is training
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+def test_a_network_in_training_is_exported_as_it_predicts_and_goes_on_training(
+    tmp_path: Path, features: np.ndarray
+) -> None:
+    net, path = _net().train(), tmp_path / "model.onnx"
+    ONNXExporter().export_verified(net, path, facts=_facts(), features=features)
+    assert all(module.training for module in net.modules())
+    with torch.no_grad():
+        expected, in_training = (
+            net.eval()(torch.from_numpy(features)),
+            net.train()(torch.from_numpy(features)),
+        )
+    assert not torch.allclose(expected[0], in_training[0], atol=1e-4)
+    found = ort.InferenceSession(str(path)).run(None, {"features": features})
+    np.testing.assert_allclose(found[0], expected[0].numpy(), atol=1e-5)
 
 
 def test_a_graph_that_differs_from_the_network_is_refused(tmp_path: Path, features: np.ndarray) -> None:

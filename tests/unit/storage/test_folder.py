@@ -30,6 +30,20 @@ def test_a_missing_object_is_not_found_and_leaves_no_file(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_outside_of_the_folder_is_reached(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "root")
+    (tmp_path / "outside").write_text("hidden")
+    (tmp_path / "root").mkdir()
+    with pytest.raises(NotFound):
+        store.get_bytes(f"s3://b/{tmp_path}/outside")
+    with pytest.raises(DataError, match="leads out"):
+        store.get_bytes("s3://../outside")
+    store.put_bytes(f"s3://b/{tmp_path}/made", b"1")
+    assert not (tmp_path / "made").exists()
+    with pytest.raises(DataError, match="leads out"):
+        store.put_bytes("s3://../made", b"1")
+
+
 def test_ranges_and_files(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     stored = store.put_bytes("s3://b/k", b"0123456789")

@@ -106,7 +106,7 @@ def _lead(
         net, training, steps_per_epoch=data.steps_per_epoch, construction=construction
     )
     uploader = CheckpointUploader(store, "s3://models/job/checkpoints", job)
-    best = BestWeights()
+    best = BestWeights(training.keep)
     resources = ResourcesSpec(accelerator="cpu", devices=ranks.share.num_ranks)
     device = choose_device(training, resources)
     trainer = create_trainer(

@@ -77,7 +77,7 @@ def test_an_exploding_training_says_where_why_and_what_is_left(
         "at step ",
         "learning rate ",
         "gradient norm ",
-        "best epoch was ",
+        "weights kept are those of epoch ",
         "durable checkpoint is of step",
     ):
         assert words in error.message

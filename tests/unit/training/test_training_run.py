@@ -108,6 +108,28 @@ def test_progress_metrics_and_the_first_step_are_reported(
     assert run.best.weights.keys() == run.module.net.state_dict().keys()
 
 
+def test_the_last_epochs_weights_are_kept_where_that_is_asked_for_better_or_not(
+    make_features: Any,
+    run_training: Callable[..., Any],
+    reporter: Any,
+    folder_store: FolderStore,
+    tmp_path: Path,
+) -> None:
+    best, last = (
+        run_training(
+            make_features(),
+            tmp_path / keep,
+            reporter=reporter,
+            store=folder_store,
+            training=replace(TRAINING, epochs=4, keep=keep, learning_rate=0.3, gradient_clip=None),
+        )
+        for keep in ("best", "last")
+    )
+    assert best.best.epoch < last.best.epoch == 4
+    trained = last.module.net.state_dict()
+    assert all(torch.equal(kept, trained[name]) for name, kept in last.best.weights.items())
+
+
 def test_the_three_best_checkpoints_and_the_last_are_kept_and_nothing_outside_the_workspace(
     make_features: Any,
     run_training: Callable[..., Any],
