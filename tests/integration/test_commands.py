@@ -88,7 +88,7 @@ def test_recordings_become_a_model_that_predicts(run: Run, tmp_path: Path) -> No
 
     by_id = json_of(run("predict", "tiny", sessions[0]["id"], "--json"))
     archive = next(folder.glob(f"{sessions[0]['name']}.sigmf"))
-    assert json_of(run("predict", "tiny/1", archive, "--json")) == by_id
+    assert json_of(run("predict", f"tiny/{version['version']}", archive, "--json")) == by_id
     assert by_id[0]["error_m"] > 0
     assert "error" in run("predict", "tiny", archive)
 
