@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.rendering import manifest_receivers
 from heimdall_core.domain.manifest import FeatureSettings
+from heimdall_core.domain.spec import BACKBONES, Backbone
 from heimdall_core.export.exporter import ONNXExporter
 from heimdall_core.export.metadata import INPUT_NAME, ModelFacts
 from heimdall_core.export.precision import quantise_backbone
@@ -52,7 +53,7 @@ def main() -> int:
     return 0 if is_fast and is_quick else 1
 
 
-def measure(size: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(size: Backbone, options: argparse.Namespace) -> dict[str, Any]:
     """Export times and speeds of one size."""
     net, facts = _network(size), _facts(size)
     features = np.random.default_rng(0).normal(0.5, 0.5, (32, net.num_receivers, 128, 32)).astype(np.float32)
@@ -126,9 +127,9 @@ def _ort(path: Path, threads: int) -> Callable[[Array], object]:
     return lambda batch: run_session(session, {INPUT_NAME: batch})
 
 
-def _network(size: str) -> LocalizationNet:
+def _network(size: Backbone) -> LocalizationNet:
     torch.manual_seed(0)
-    return LocalizationNet(len(SITES), size, "full", origin=ORIGIN).eval()  # type: ignore[arg-type]
+    return LocalizationNet(len(SITES), size, "full", origin=ORIGIN).eval()
 
 
 def _perturbed(net: LocalizationNet, seed: int) -> LocalizationNet:
@@ -140,7 +141,7 @@ def _perturbed(net: LocalizationNet, seed: int) -> LocalizationNet:
     return net
 
 
-def _facts(size: str) -> ModelFacts:
+def _facts(size: Backbone) -> ModelFacts:
     return ModelFacts(
         name="benchmark",
         run_name="benchmark",
@@ -170,7 +171,7 @@ def describe_cpu() -> dict[str, Any]:
     }
 
 
-def _print(size: str, result: dict[str, Any]) -> None:
+def _print(size: Backbone, result: dict[str, Any]) -> None:
     size_mb, parameters = result["num_bytes"] / 1e6, result["num_parameters"]
     first, again = result["export_first_seconds"], result["export_again_seconds"]
     cpu = [result[f"export_{which}_cpu_seconds"] for which in ("first", "again")]
@@ -190,7 +191,7 @@ _MILLISECONDS = ("eager_ms", "eager_bf16_ms", "ort_ms", "ort_int8_ms")
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__)
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "large"])
+    parser.add_argument("--sizes", nargs="+", choices=BACKBONES, default=["tiny", "large"])
     parser.add_argument("--int8", nargs="*", default=["tiny"], help="sizes that are measured in int8 too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each comparison")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.runs import FinishedRun, RunPlan, train
 from benchmarks.scores import Scores, score
-from benchmarks.worlds import DRAWS, Sizes, world_features
+from benchmarks.worlds import Sizes, add_options, world_features
 from heimdall_core.domain.manifest import Split
 from heimdall_core.domain.spec import ModelSpec, TrainingSpec
 from heimdall_core.features import FeatureSet
@@ -160,17 +160,8 @@ def _report(changes: Sequence[Change], options: argparse.Namespace) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.receivers", description=__doc__)
-    parser.add_argument("--world", choices=sorted(DRAWS), default="a")
     parser.add_argument("--receivers", type=int, nargs="*", default=list(range(len(SITES))))
-    parser.add_argument("--sessions", type=int, default=20_000)
-    parser.add_argument("--val", type=int, default=2_000)
-    parser.add_argument("--test", type=int, default=5_000)
-    parser.add_argument("--backbone", default="micro")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--weight-decay", type=float, default=1e-2)
-    parser.add_argument("--seed", type=int, default=0)
+    add_options(parser)
     return parser.parse_args()
 
 

@@ -176,8 +176,8 @@ def _baselines(features: FeatureSet) -> dict[str, Scores]:
     return found
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.worlds", description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What a training on a world can be told."""
     parser.add_argument("--world", choices=sorted(DRAWS), default="a")
     parser.add_argument("--sessions", type=int, default=20_000)
     parser.add_argument("--val", type=int, default=2_000)
@@ -188,6 +188,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--seed", type=int, default=0)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worlds", description=__doc__)
+    add_options(parser)
     return parser.parse_args()
 
 

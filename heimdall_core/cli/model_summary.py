@@ -1,6 +1,7 @@
 """A registered model version on a terminal."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from heimdall_core.cli.client import Json
 from heimdall_core.cli.output import console, member, metres, moment, say, size
@@ -21,7 +22,7 @@ def facts_of(version: Json) -> Iterator[tuple[str, str]]:
     """What the version is and where it comes from."""
     dataset, onnx, facts = version["dataset"], version["onnx"], version["facts"]
     yield "dataset", f"{dataset['name']}/{dataset['version']}  digest {dataset['digest']}"
-    names = [_receiver(receiver) for receiver in member(facts, "receivers") or ()]  # type: ignore[attr-defined]
+    names = [_receiver(receiver) for receiver in facts.get("receivers") or ()]
     if names:
         yield "receivers", f"{len(names)}: {', '.join(names)}"
     for name in ("backbone", "covariance"):
@@ -44,16 +45,16 @@ def facts_of(version: Json) -> Iterator[tuple[str, str]]:
     yield "created", f"{moment(version['created_at'])} by {version['created_by']}"
 
 
-def promotion_of(promotion: Mapping[str, object]) -> str:
+def promotion_of(promotion: Mapping[str, Any]) -> str:
     """What ``register.promote`` of the job came to, in a few words."""
     outcome = str(promotion["outcome"])
     if outcome == "waits":
         jobs = promotion.get("evaluation_job_ids") or ()
-        return f"waits for {', '.join(jobs)}"  # type: ignore[arg-type]
+        return f"waits for {', '.join(jobs)}"
     if outcome == "promoted":
         return outcome
-    checks = member(promotion, "verdict", "checks") or ()
-    failed = [check["name"] for check in checks if not check["passed"]]  # type: ignore[attr-defined]
+    checks = (promotion.get("verdict") or {}).get("checks") or ()
+    failed = [check["name"] for check in checks if not check["passed"]]
     return f"{outcome}: {', '.join(failed) or promotion.get('reason')}"
 
 

@@ -253,7 +253,7 @@ def join(share: Share, rendezvous: Path, *, on_gpu: bool) -> None:
         options["device_id"] = torch.device("cuda", share.rank)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-        store=dist.FileStore(str(rendezvous), share.num_ranks),  # type: ignore[attr-defined]
+        store=dist.FileStore(str(rendezvous), share.num_ranks),  # type: ignore[attr-defined]  # re-exported from C++
         rank=share.rank,
         world_size=share.num_ranks,
         timeout=timedelta(seconds=seconds),
