@@ -118,7 +118,7 @@ def compare_loading_with_the_step(folder: Path, num_sessions: int, rounds: int) 
 
     def step() -> None:
         optimizer.zero_grad()
-        mean_km, sigma_km, correlation = net.plane(held.inputs)
+        mean_km, sigma_km, correlation, _ = net.plane(held.inputs)
         loss(mean_km, sigma_km, held.target_km, correlation).backward()
         optimizer.step()
 

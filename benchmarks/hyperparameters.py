@@ -19,6 +19,7 @@ _TRAINING = TrainingSpec(epochs=12, batch_size=32, early_stopping_patience=None)
 VARIANTS: dict[str, tuple[ModelSpec, TrainingSpec]] = {
     "as it is": (_MODEL, _TRAINING),
     "covariance diagonal": (replace(_MODEL, covariance="diagonal"), _TRAINING),
+    "components 4": (replace(_MODEL, components=4), _TRAINING),
     "learning_rate 1e-4": (_MODEL, replace(_TRAINING, learning_rate=1e-4)),
     "learning_rate 3e-4": (_MODEL, replace(_TRAINING, learning_rate=3e-4)),
     "learning_rate 3e-3": (_MODEL, replace(_TRAINING, learning_rate=3e-3)),

@@ -156,7 +156,7 @@ def _network(
     plan = RunPlan(
         name=f"powder-{data.num_receivers}-fold{fold}-seed{seed}-{options.backbone}",
         data={"powder": data.num_receivers, "fold": fold, "seed": seed},
-        model=ModelSpec(backbone=options.backbone, covariance="full"),
+        model=ModelSpec(backbone=options.backbone, covariance="full", components=options.components),
         training=TrainingSpec(
             epochs=options.epochs,
             batch_size=options.batch_size,
@@ -187,6 +187,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, nargs="*", default=list(range(NUM_FOLDS)))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbone", default="micro")
+    parser.add_argument("--components", type=int, default=1, help="more than 1: a mixture")
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--patience", type=int, default=None)
     parser.add_argument("--keep", choices=("best", "last"), default="last")

@@ -23,12 +23,13 @@ from heimdall_core.features import FeatureSet
 from heimdall_core.training.callbacks import BestWeights
 from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.dataset import HeimdallDataset
-from heimdall_core.training.inference import PlaneGaussians, fit_calibration, predict
+from heimdall_core.training.inference import PlaneGaussians, PlaneMixtures, fit_calibration, predict
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.network import construction_for, save_weights
 from heimdall_core.training.trainer import create_trainer, fit
 
 Float = NDArray[np.float64]
+_MIXTURE = "mixture_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +85,12 @@ def train(plan: RunPlan, features: FeatureSet, origin: tuple[float, float]) -> F
         folder.mkdir(parents=True, exist_ok=True)
         _train(plan, features, origin, folder)
     result = json.loads((folder / "result.json").read_text())
-    arrays = np.load(folder / "test.npz")
     return FinishedRun(
         curve=tuple(EpochPoint(**point) for point in result["curve"]),
         calibration_scale=result["calibration_scale"],
         best_epoch=result["best_epoch"],
         num_parameters=result["num_parameters"],
-        prediction=PlaneGaussians(**{name: arrays[name] for name in arrays.files}),
+        prediction=_read_prediction(folder / "test.npz"),
         weights=folder / "best.ckpt",
     )
 
@@ -125,7 +125,7 @@ def _train(plan: RunPlan, features: FeatureSet, origin: tuple[float, float], fol
     net.load_state_dict(best.weights)
     net.set_calibration(fit_calibration(predict(net, val), val.targets_km))
     prediction = predict(net, HeimdallDataset(features, "test", training=False))
-    np.savez(folder / "test.npz", **asdict(prediction))
+    _write_prediction(folder / "test.npz", prediction)
     save_weights(folder / "best.ckpt", net, construction, epoch=best.epoch)
     write_json(
         folder / "result.json",
@@ -140,6 +140,18 @@ def _train(plan: RunPlan, features: FeatureSet, origin: tuple[float, float], fol
     )
     shutil.rmtree(folder / "work", ignore_errors=True)
     last.unlink(missing_ok=True)
+
+
+def _write_prediction(path: Path, prediction: PlaneGaussians) -> None:
+    arrays = asdict(prediction)
+    mixtures = arrays.pop("mixtures") or {}
+    np.savez(path, **arrays, **{_MIXTURE + name: values for name, values in mixtures.items()})
+
+
+def _read_prediction(path: Path) -> PlaneGaussians:
+    arrays = dict(np.load(path))
+    mixtures = {n.removeprefix(_MIXTURE): arrays.pop(n) for n in list(arrays) if n.startswith(_MIXTURE)}
+    return PlaneGaussians(**arrays, mixtures=PlaneMixtures(**mixtures) if mixtures else None)
 
 
 class _Curve(Callback):

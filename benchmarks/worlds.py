@@ -97,7 +97,7 @@ def main() -> int:
     plan = RunPlan(
         name=f"world-{options.world}-{options.backbone}",
         data=asdict(sizes),
-        model=ModelSpec(backbone=options.backbone, covariance="full"),
+        model=ModelSpec(backbone=options.backbone, covariance="full", components=options.components),
         training=TrainingSpec(
             epochs=options.epochs,
             batch_size=options.batch_size,
@@ -128,6 +128,9 @@ def _report(sizes: Sizes, features: FeatureSet, run: FinishedRun, plan: RunPlan)
     print("| estimator | mean / median / RMSE | NLL per km² | 68 % coverage |\n|---|---|---|---|")
     for name, scores in rows.items():
         print(f"| {name} | {scores.row('km')} |")
+    density_nll = float(run.prediction.density_nll(target_km).mean())
+    posterior_nll = -float(posterior.log_density_at_truth.mean())
+    print(f"NLL of the density itself: network {density_nll:.3f}, posterior {posterior_nll:.3f}")
     bound_facts = {k: round(v, 4) for k, v in posterior.summary().items()}
     print(f"bound: {bound_facts}")
     if sizes.world == "a":
@@ -136,7 +139,8 @@ def _report(sizes: Sizes, features: FeatureSet, run: FinishedRun, plan: RunPlan)
     print(f"RMSE / bound {ratio:.4f} [{low:.4f}, {high:.4f}]; NLL over the bound's Gaussian {excess:+.4f}")
     reached = _seconds_to(run, _val_bound_rmse(sizes), GOAL_OF_TIME)
     print(f"seconds of training to {GOAL_OF_TIME} x the bound on the validation split: {reached}")
-    print(json.dumps({"ratio": [ratio, low, high], "nll_excess": excess, **_plain(rows)}))
+    facts = {"ratio": [ratio, low, high], "nll_excess": excess, "density_nll": density_nll}
+    print(json.dumps({**facts, **_plain(rows)}))
 
 
 def _plain(rows: dict[str, Scores]) -> dict[str, Any]:
@@ -183,6 +187,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=int, default=2_000)
     parser.add_argument("--test", type=int, default=5_000)
     parser.add_argument("--backbone", default="micro")
+    parser.add_argument("--components", type=int, default=1, help="more than 1: a mixture")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1e-3)

@@ -68,6 +68,13 @@ class ModelSpec:
     """Keep the backbone as ``pretrained`` or ``init_from`` gave it; its first layer, the heads and the way of
     the levels train."""
     covariance: Literal["diagonal", "full"] = "diagonal"
+    components: Annotated[int, Ge(1), Le(16)] = 1
+    """More than 1, with a full covariance: predict a mixture of so many Gaussians, where one cannot say that
+    a transmitter stands either here or there. Position and uncertainty stay the mixture's mean and covariance."""
+
+    def __post_init__(self) -> None:
+        if self.components > 1 and self.covariance != "full":
+            raise ValueError('components above 1 need covariance "full": set it, or leave components at 1')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,8 +117,12 @@ def build_report(
     ablation: Ablation | None = None,
     calibration: CalibrationSummary | None = None,
     residuals: Residuals | None = None,
+    mixture_nll_per_m2: float | None = None,
 ) -> EvaluationReport:
     """Compares the predictions of a split, in the order of its sessions, with the truth and the baselines.
+
+    ``mixture_nll_per_m2`` joins the metrics: the mean negative log-likelihood under the mixtures that a
+    network predicts, whose means and covariances ``predictions`` hold.
 
     Baselines are fitted on the train split; their constant covariances come from the val split, or from the
     train split where there is no val split.
@@ -144,6 +148,8 @@ def build_report(
     removed = () if ablation is None else by_receiver_removed(ablation, names, predictions, truth)
     errors = {name: error_m(p, truth.latitude, truth.longitude) for name, p in estimates.items()}
     metrics = {name: truth.evaluate(p, everyone) for name, p in estimates.items()}
+    if mixture_nll_per_m2 is not None:
+        metrics[_MODEL] |= {"mixture_nll_per_m2": mixture_nll_per_m2}
     return EvaluationReport(
         split=split,
         metrics=metrics.pop(_MODEL),

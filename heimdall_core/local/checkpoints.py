@@ -27,7 +27,11 @@ def network_of(path: Path, *, resumable: bool) -> dict[str, Any]:
     construction = _construction(path)
     if resumable:
         _training_state(path)
-    return {"backbone": construction.backbone, "covariance": construction.covariance}
+    return {
+        "backbone": construction.backbone,
+        "covariance": construction.covariance,
+        "components": construction.components,
+    }
 
 
 def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> None:
@@ -36,6 +40,7 @@ def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> No
     wanted = {
         "backbone": model.backbone,
         "covariance": model.covariance,
+        "components": model.components,
         "num_receivers": len(manifest.receivers),
         "origin": (manifest.origin_latitude, manifest.origin_longitude),
     }

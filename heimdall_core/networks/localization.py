@@ -1,24 +1,22 @@
 """``LocalizationNet``: spectrograms and levels of several receivers to a Gaussian over the map."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from heimdall_core.domain.spec import Backbone
 from heimdall_core.networks.backbone import SIZES, create_backbone
-from heimdall_core.networks.heads import Trunk
+from heimdall_core.networks.heads import (
+    Covariance,
+    Trunk,
+    position_head,
+    read_gaussian,
+    read_mixture,
+    uncertainty_head,
+)
 from heimdall_core.networks.levels import LevelEncoder
-from heimdall_core.networks.prediction import PlanePrediction
+from heimdall_core.networks.prediction import Components, PlanePrediction
 from heimdall_core.networks.projection import PlaneToDegrees
 
-Covariance = Literal["diagonal", "full"]
-
-#: Standard deviations never fall below this share of ``plane_scale_km``.
-_SMALLEST_SIGMA = 1e-3
-#: Correlations stay inside this, so that the covariance is never singular.
-_LARGEST_CORRELATION = 0.995
 _METRES_PER_KM = 1e3
 
 
@@ -33,12 +31,15 @@ class LocalizationNet(nn.Module):
         num_receivers: R, the channels of the input in manifest order.
         backbone: one of ``heimdall_core.domain.spec.BACKBONES``.
         covariance: ``full`` also predicts the correlation of the east and north errors.
+        components: K; more than 1, with a full covariance, predicts a mixture of K Gaussians. Position and
+            uncertainty are then those of the mixture as a whole, its mean and covariance.
         origin: latitude and longitude of the plane's origin, degrees.
         plane_scale_km: the length that the heads count in; about the spread of the targets.
         pretrained: start the backbone from published ImageNet weights.
         freeze_backbone: leave the backbone's weights as they are.
 
     Raises:
+        ValueError: a mixture of Gaussians whose axes are independent.
         TrainingError: ``pretrained`` with a size that has no published weights.
         InfrastructureError: the published weights cannot be fetched.
     """
@@ -51,28 +52,37 @@ class LocalizationNet(nn.Module):
         backbone: Backbone = "micro",
         covariance: Covariance = "diagonal",
         *,
+        components: int = 1,
         origin: tuple[float, float],
         plane_scale_km: float = 50.0,
         pretrained: bool = False,
         freeze_backbone: bool = False,
     ) -> None:
         super().__init__()
+        if components > 1 and covariance != "full":
+            raise ValueError("a mixture needs covariance='full'")
         self.num_receivers = num_receivers
         self.covariance = covariance
+        self.components = components
         self.plane_scale_km = plane_scale_km
         self.freeze_backbone = freeze_backbone
         self.backbone = create_backbone(backbone, num_receivers, pretrained=pretrained)
         self.levels = LevelEncoder(num_receivers, scale_km=plane_scale_km)
         self.trunk = Trunk(SIZES[backbone].hidden_sizes[-1], self.levels.width)
-        self.position_head = nn.Linear(self.trunk.width, 2)
-        self.uncertainty_head = nn.Linear(self.trunk.width, 3 if covariance == "full" else 2)
+        self.position_head = position_head(self.trunk.width, components)
+        self.uncertainty_head = uncertainty_head(self.trunk.width, covariance, components)
+        self.weight_head = nn.Linear(self.trunk.width, components) if components > 1 else None
         self.to_degrees = PlaneToDegrees(origin)
         self.register_buffer("calibration_scale", torch.tensor(1.0))
         if freeze_backbone:
             self.backbone.requires_grad_(requires_grad=False).eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, R, 128, 32) -> degrees (B, 2), sigmas in metres (B, 2) and, if full, correlation (B, 1)."""
+        """(B, R, 128, 32) -> degrees (B, 2), sigmas in metres (B, 2) and, if full, correlation (B, 1).
+
+        Of a mixture also its K components: weights (B, K), degrees (B, K, 2), sigmas in metres (B, K, 2) and
+        correlations (B, K).
+        """
         return self.to_outputs(self.plane(x))
 
     def plane(self, x: Tensor) -> PlanePrediction:
@@ -81,20 +91,31 @@ class LocalizationNet(nn.Module):
         features = self.trunk(pooled, self.levels(x))
         position = self.position_head(features).float()
         uncertainty = self.uncertainty_head(features).float()
-        sigma = functional.softplus(uncertainty[:, :2]) + _SMALLEST_SIGMA
-        correlation = None
-        if self.covariance == "full":
-            correlation = _LARGEST_CORRELATION * torch.tanh(uncertainty[:, 2:])
-        return PlanePrediction(
-            mean_km=position * self.plane_scale_km,
-            sigma_km=sigma * self.plane_scale_km * self.calibration_scale,
-            correlation=correlation,
-        )
+        if self.weight_head is None:
+            return read_gaussian(position, uncertainty, self.plane_scale_km, self.calibration_scale)
+        weight = self.weight_head(features).float()
+        return read_mixture(position, uncertainty, weight, self.plane_scale_km, self.calibration_scale)
 
     def to_outputs(self, prediction: PlanePrediction) -> tuple[Tensor, ...]:
-        """What the exported graph returns: degrees, metres and, if full, the correlation."""
-        outputs = (self.to_degrees(prediction.mean_km), prediction.sigma_km * _METRES_PER_KM)
-        return outputs if prediction.correlation is None else (*outputs, prediction.correlation)
+        """What the exported graph returns: degrees, metres and, if full, the correlation; any components."""
+        outputs: tuple[Tensor, ...] = (
+            self.to_degrees(prediction.mean_km),
+            prediction.sigma_km * _METRES_PER_KM,
+        )
+        if prediction.correlation is not None:
+            outputs = (*outputs, prediction.correlation)
+        if prediction.components is not None:
+            outputs = (*outputs, *self._component_outputs(prediction.components))
+        return outputs
+
+    def _component_outputs(self, components: Components) -> tuple[Tensor, ...]:
+        degrees = self.to_degrees(components.mean_km.flatten(0, 1))
+        return (
+            components.log_weight.exp(),
+            degrees.reshape(-1, self.components, 2),
+            components.sigma_km * _METRES_PER_KM,
+            components.correlation,
+        )
 
     def set_calibration(self, scale: float) -> None:
         """Multiplies every sigma by ``scale`` from now on, in the exported graph too."""

@@ -98,8 +98,8 @@ class LocalizationLightningModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch; of one share of it, weighted, where there are several ranks."""
         with nullcontext() if self.exchange is None else self.exchange.part_of_randomness(batch_idx):
-            mean_km, sigma_km, correlation = self.net.plane(batch.inputs)
-        loss: Tensor = self._loss(mean_km, sigma_km, batch.target_km, correlation)
+            mean_km, sigma_km, correlation, components = self.net.plane(batch.inputs)
+        loss: Tensor = self._loss(mean_km, sigma_km, batch.target_km, correlation, components)
         if self.exchange is not None:
             loss = self.exchange.weigh(loss, batch_idx)
         self.last_loss = loss.item() if self.exchange is None else self.exchange.total(loss)
@@ -137,7 +137,7 @@ class LocalizationLightningModule(pl.LightningModule):
         prediction = PlaneGaussians.concatenate([p for p, _ in self._validated])
         target_km = np.concatenate([t for _, t in self._validated])
         self._validated.clear()
-        loss = float(prediction.nll(target_km).mean())
+        loss = float(prediction.density_nll(target_km).mean())
         self._require_finite(loss)
         error_m = self._error_m(prediction.mean_km, target_km)
         values = {"val_loss": loss, "val_median_error_m": float(np.median(error_m))}

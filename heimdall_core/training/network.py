@@ -14,7 +14,7 @@ from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.spec import Backbone, ModelSpec
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.networks.backbone import start_pretrained
-from heimdall_core.networks.localization import Covariance
+from heimdall_core.networks.heads import Covariance
 from heimdall_core.networks.stem import train_stem
 from heimdall_core.training.checkpoints import load_checkpoint
 
@@ -34,6 +34,8 @@ class Construction:
     plane_scale_km: float
     receivers: tuple[str, ...] = ()
     """Their names, in the order of the channels; empty: a file of an earlier version does not say."""
+    components: int = 1
+    """Of the mixture that it predicts; 1: a Gaussian."""
 
     def build(
         self, *, pretrained: bool = False, pretrained_dir: Path | None = None, freeze_backbone: bool = False
@@ -47,6 +49,7 @@ class Construction:
             self.num_receivers,
             self.backbone,
             self.covariance,
+            components=self.components,
             origin=self.origin,
             plane_scale_km=self.plane_scale_km,
             freeze_backbone=freeze_backbone,
@@ -78,6 +81,7 @@ def construction_for(
         origin=origin,
         plane_scale_km=scale_km or plane_scale_km(targets_km),
         receivers=tuple(receivers),
+        components=model.components,
     )
 
 

@@ -19,6 +19,9 @@ from heimdall_core.training.network import Construction, SavedWeights, read_weig
 _STEM_WEIGHT = f"backbone.{STEM}.weight"
 _OWN = ("to_degrees.", "levels.sites", "calibration_scale")
 """What belongs to the new plane, the new receivers, and what is yet to be trained: it stays as built."""
+_HEADS = ("position_head.", "uncertainty_head.")
+_APART = 0.1
+"""Of the places where the components of a fresh mixture begin."""
 _LARGEST_SHIFT_KM = 150.0
 """To here another origin is a translation of the plane within a degree or two; beyond lies another region."""
 
@@ -55,7 +58,8 @@ def start_from(net: LocalizationNet, saved: SavedWeights, construction: Construc
 
     Channels of the stem follow their receiver's name (``fit_stem``); nothing else counts receivers. Another
     origin is made up for where it is a translation. Of the other covariance the standard deviations are kept;
-    a correlation that is new starts at 0. The calibration starts at 1.
+    a correlation that is new starts at 0. A mixture that starts from a Gaussian has it for each component,
+    a little apart. The calibration starts at 1.
 
     Args:
         net: built by ``construction``; it has been told its sites.
@@ -81,6 +85,8 @@ def start_from(net: LocalizationNet, saved: SavedWeights, construction: Construc
 
 def _require_fitting(saved: SavedWeights, construction: Construction) -> None:
     source = saved.construction
+    if source.components not in {1, construction.components}:
+        raise _misfit(f"they predict {source.components} components, not {construction.components}")
     if source.backbone != construction.backbone:
         raise _misfit(f"their backbone is {source.backbone}, not {construction.backbone}")
     if len(source.receivers) != source.num_receivers:
@@ -91,7 +97,8 @@ def _misfit(what: str) -> DataError:
     return DataError(
         f"the weights to start from do not fit: {what}",
         code="init_weights_do_not_fit",
-        hint="Use weights of the same backbone that this version trained, or leave init_from out.",
+        hint="Use weights of the same backbone that this version trained, of one component or as many, "
+        "or leave init_from out.",
     )
 
 
@@ -100,15 +107,20 @@ def _fitted_state(
 ) -> dict[str, Tensor]:
     weights = {}
     for name, fresh in net.state_dict().items():
-        found = _fitted(name, fresh, saved, sources)
+        found = _fitted(name, fresh, saved, sources, net.components)
         if found is None:
             raise _misfit(f"{name} has another shape or is absent")
         weights[name] = found
     return weights
 
 
-def _fitted(name: str, fresh: Tensor, saved: SavedWeights, sources: Sequence[int | None]) -> Tensor | None:
+def _fitted(
+    name: str, fresh: Tensor, saved: SavedWeights, sources: Sequence[int | None], components: int
+) -> Tensor | None:
     """What a tensor of the new network starts as; None if the weights have nothing for it."""
+    is_mixed_now = components > saved.construction.components
+    if is_mixed_now and name.startswith("weight_head."):
+        return torch.zeros_like(fresh)
     if name.startswith(_OWN):
         return fresh
     found = saved.weights.get(name)
@@ -117,7 +129,10 @@ def _fitted(name: str, fresh: Tensor, saved: SavedWeights, sources: Sequence[int
     if name == _STEM_WEIGHT:
         found = fit_stem(found, sources)
     elif name.startswith("uncertainty_head."):
-        found = _fit_uncertainty(found, len(fresh))
+        found = _fit_uncertainty(found, len(fresh) // (components if is_mixed_now else 1))
+    if is_mixed_now and name.startswith(_HEADS):
+        found = found.repeat(components, *[1] * (found.ndim - 1))
+        found = found + _APART * fresh if name == "position_head.bias" else found
     return found if found.shape == fresh.shape else None
 
 
@@ -137,4 +152,4 @@ def _translate(net: LocalizationNet, shift_km: tuple[float, float]) -> None:
     """Reads the receivers' positions, and says the transmitter's, as of the plane that was trained on."""
     net.levels.translate(shift_km)
     with torch.no_grad():
-        net.position_head.bias.add_(torch.tensor(shift_km) / net.plane_scale_km)
+        net.position_head.bias.add_(torch.tensor(shift_km).repeat(net.components) / net.plane_scale_km)

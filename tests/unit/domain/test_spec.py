@@ -61,3 +61,11 @@ def test_a_spec_survives_the_way_into_the_table_and_back() -> None:
 def test_an_import_names_its_upload() -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(ImportJobSpec).validate_python({"kind": "import"})
+
+
+def test_a_mixture_of_independent_axes_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ValidationError, match='covariance "full"') as refusal:
+        TypeAdapter(TrainJobSpec).validate_python(
+            {"kind": "train", "dataset": {"name": "a", "version": 1}, "model": {"components": 4}}
+        )
+    assert refusal.value.errors()[0]["loc"] == ("model",)

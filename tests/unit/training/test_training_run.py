@@ -190,7 +190,7 @@ def test_one_batch_can_be_learnt_by_heart(make_features: Any) -> None:
     batch = next(iter(data.train_dataloader()))
     for _ in range(training.epochs):
         optimizer.zero_grad()
-        mean_km, sigma_km, correlation = module.net.plane(batch.inputs)
+        mean_km, sigma_km, correlation, _ = module.net.plane(batch.inputs)
         module._loss(mean_km, sigma_km, batch.target_km, correlation).backward()
         torch.nn.utils.clip_grad_norm_(module.net.parameters(), 1.0)
         optimizer.step()

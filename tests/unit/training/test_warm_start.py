@@ -65,6 +65,34 @@ def test_another_backbone_is_refused_with_what_differs(saved: SavedWeights) -> N
     assert refusal.value.stable_code == "init_weights_do_not_fit"
 
 
+def test_a_mixture_is_not_squeezed_into_fewer_components(saved: SavedWeights) -> None:
+    mixed = replace(saved, construction=replace(SOURCE, components=4))
+    with pytest.raises(DataError, match="4 components, not 1") as refusal:
+        started(mixed)
+    assert refusal.value.stable_code == "init_weights_do_not_fit"
+
+
+@pytest.mark.parametrize("shift", [(44.95, 8.10), (45.05, 8.30)])
+def test_a_mixture_that_starts_from_a_gaussian_says_nearly_the_same(
+    saved: SavedWeights, shift: tuple[float, float]
+) -> None:
+    mixed = started(saved, components=4, origin=shift).plane(heard(3))
+    single = started(saved, origin=shift).plane(heard(3))
+    assert mixed.components is not None
+    assert torch.pdist(mixed.components.mean_km[0]).min() > 0.1
+    torch.testing.assert_close(mixed.mean_km, single.mean_km, atol=4.0, rtol=0)
+    torch.testing.assert_close(mixed.components.sigma_km[:, 2], single.sigma_km)
+
+
+def test_a_mixture_goes_on_as_the_mixture_it_was() -> None:
+    torch.manual_seed(5)
+    construction = replace(SOURCE, components=4)
+    net = construction.build()
+    saved = SavedWeights(weights=net.state_dict(), construction=construction, epoch=3)
+    found, wanted = started(saved, components=4)(heard(3)), net.eval()(heard(3))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
 def test_weights_that_do_not_name_their_receivers_are_refused(saved: SavedWeights) -> None:
     nameless = replace(saved, construction=replace(SOURCE, receivers=()))
     with pytest.raises(DataError, match="which receivers"):
@@ -98,7 +126,7 @@ def test_weights_that_are_gone_or_changed_are_not_started_from(saved: SavedWeigh
 
 def test_on_the_same_receivers_the_network_is_the_one_that_was_trained(saved: SavedWeights) -> None:
     found, wanted = started(saved).plane(heard(3)), original(saved).plane(heard(3))
-    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert torch.equal(found.mean_km, wanted.mean_km) and torch.equal(found.sigma_km, wanted.sigma_km)
 
 
 def test_the_calibration_starts_anew(saved: SavedWeights) -> None:
