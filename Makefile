@@ -94,7 +94,7 @@ bench-training: venv ## Front end, training loop, networks against bounds and ri
 	$(BENCH).frontend
 	$(BENCH).training_loop
 	$(BENCH).import_check
-	$(BENCH).worlds --sessions 4000 --val 500 --test 2000
+	$(BENCH).worlds --sessions 4000 --val 500 --test 2000 --epochs 12
 	@if test -n "$$HEIMDALL_POWDER_FRS"; then $(BENCH).powder --seeds 1; \
 		else echo "HEIMDALL_POWDER_FRS names no folder: measurements left out"; fi
 
@@ -102,8 +102,9 @@ bench-training: venv ## Front end, training loop, networks against bounds and ri
 bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: hours; what is done is kept
 	$(BENCH).worlds
 	$(BENCH).worlds --world b
-	$(BENCH).hyperparameters
-	$(BENCH).receivers
+	$(BENCH).worlds --world b --components 8
+	$(BENCH).hyperparameters --seeds 1
+	$(BENCH).receivers --epochs 8
 	$(BENCH).powder --receivers 7
 	$(BENCH).powder --receivers 25 --epochs 60
 

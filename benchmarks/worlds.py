@@ -188,7 +188,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=int, default=5_000)
     parser.add_argument("--backbone", default="micro")
     parser.add_argument("--components", type=int, default=1, help="more than 1: a mixture")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
