@@ -22,6 +22,8 @@ _SUM_SCALE = 0.25
 _BELOW_ALL = -1e4
 NOWHERE = 1e4
 """In place of a site's coordinates: nobody is awaited there."""
+_NEIGHBOURHOOD = 0.1
+"""In plane scales: so near a known site another receiver hears what one there would, more or less."""
 _FORGOTTEN_SITES = 0.05
 _ANONYMOUS_RECEIVERS = 0.1
 
@@ -87,7 +89,9 @@ class LevelEncoder(nn.Module):
     The rows of an absent receiver are zeros; ``sites`` tells who it is that kept silent. A site at which
     nobody heard adds a token of silence to the sum; without sites, silence is what the network has learnt to
     miss. In training a site is now and then forgotten, with whoever stands there, and a receiver now and
-    then not recognised: the network can do without a site that is gone, and with one that is new.
+    then not recognised: the network can do without a site that is gone, and with a receiver beside a site.
+    One that stands far from every site is not listened to until the network was trained with it: what a
+    network makes of such a place can be far off (docs/benchmarks.md).
 
     Args:
         num_sites: K, of the receivers awaited.
@@ -100,6 +104,7 @@ class LevelEncoder(nn.Module):
         super().__init__()
         self.width = width
         self.tolerance = _SITE_TOLERANCE * scale_km / rows.POSITION_SCALE_KM
+        self.neighbourhood = _NEIGHBOURHOOD * scale_km / rows.POSITION_SCALE_KM
         self.register_buffer("sites", torch.full((num_sites, 3), NOWHERE))
         self.tokens = ReceiverTokens(scale_km)
         self.nobody = nn.Parameter(torch.zeros(_TOKEN_WIDTH))
@@ -116,6 +121,8 @@ class LevelEncoder(nn.Module):
     def encode(self, side_BR8: Tensor) -> Tensor:
         """(B, R, 8) -> (B, width)."""
         heard_BR = side_BR8[..., _PRESENCE] > 0.5
+        if not self.training:
+            heard_BR = heard_BR & (self._stands_near(side_BR8) | ~self._is_listed().any())
         at_BRK = self._stands_at(side_BR8) & heard_BR[..., None]
         silent_BK = self._is_listed() & ~at_BRK.any(1)
         known_BR = at_BRK.any(2)
@@ -140,6 +147,12 @@ class LevelEncoder(nn.Module):
         distance = (side_BR8[:, :, None, _POSITION] - self.sites).abs()
         is_near = (distance <= _SITE_TOLERANCE * self.sites.abs() + self.tolerance).all(-1)
         return is_near & self._is_listed()
+
+    def _stands_near(self, side_BR8: Tensor) -> Tensor:
+        """(B, R): whether within the neighbourhood of a site."""
+        offset = side_BR8[:, :, None, _POSITION][..., :2] - self.sites[:, :2]
+        is_near = offset.square().sum(-1) <= self.neighbourhood**2
+        return (is_near & self._is_listed()).any(2)
 
     def _pool(self, tokens_BRW: Tensor, heard_BR: Tensor, silent_BK: Tensor) -> Tensor:
         heard = heard_BR[..., None]

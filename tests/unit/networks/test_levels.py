@@ -100,6 +100,24 @@ def test_the_exact_place_of_an_unknown_receiver_is_not_read():
 
 
 @torch.inference_mode()
+def test_a_receiver_far_from_every_site_is_not_listened_to():
+    levels, side = encoder(SITES[[0, 2]]), side_rows()
+    torch.testing.assert_close(levels.encode(side[:, :3]), levels.encode(without(side, 1)[:, :3]))
+
+
+@torch.inference_mode()
+def test_a_receiver_beside_a_site_is_listened_to():
+    levels, side = encoder(SITES[:3]), side_rows()
+    assert differs(levels.encode(side), levels.encode(without(side, 3)))
+
+
+@torch.inference_mode()
+def test_a_network_without_sites_listens_to_everybody():
+    levels, side = encoder(None), side_rows()
+    assert all(differs(levels.encode(side), levels.encode(without(side, r))) for r in range(4))
+
+
+@torch.inference_mode()
 def test_another_origin_of_the_plane_is_made_up_for():
     levels, side = encoder(), without(side_rows(), 0)
     before = levels.encode(side)

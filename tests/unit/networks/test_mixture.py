@@ -117,7 +117,9 @@ def test_the_network_adds_its_components_to_the_outputs_of_the_contract():
     positions, uncertainties, _, weights, places, sigmas, correlations = outputs
     torch.testing.assert_close(weights.sum(1), torch.ones(3))
     torch.testing.assert_close((weights[..., None] * places).sum(1), positions, atol=2e-3, rtol=0)
-    assert (uncertainties > 0).all() and (sigmas > 0).all() and (correlations.abs() < 1).all()
+    assert (uncertainties > 0).all()
+    assert (sigmas > 0).all()
+    assert (correlations.abs() < 1).all()
 
 
 def test_components_begin_at_different_places():
