@@ -89,6 +89,7 @@ def model_facts(
         dataset_digest=dataset_digest,
         backbone=module.construction.backbone,
         covariance=module.construction.covariance,
+        components=module.construction.components,
         calibration_scale=float(module.net.calibration_scale),
         metrics=to_plain(report.metrics),
         tags=tags,

@@ -22,6 +22,8 @@ from heimdall_core.features.resampling import resample
 from heimdall_core.recordings.session import IqRecording, RecordedSession
 
 Float32 = NDArray[np.float32]
+NUM_MOMENTS = 3
+"""Outputs that are position, uncertainty and correlation; those of the components of a mixture follow."""
 
 
 def predict_sessions(onnx_path: Path, sessions: Sequence[RecordedSession]) -> Predictions:
@@ -38,14 +40,14 @@ def predict_sessions(onnx_path: Path, sessions: Sequence[RecordedSession]) -> Pr
 
 
 def to_predictions(outputs: Sequence[Sequence[Float32]]) -> Predictions:
-    """One Gaussian per session from the graph's outputs for its segments."""
+    """One Gaussian per session from the graph's outputs for its segments; of a mixture, its moments."""
     table = np.array([_average(o) for o in outputs], dtype=np.float64).reshape(len(outputs), 5)
     return Predictions.of(table[:, :2], table[:, 2:4], table[:, 4])
 
 
 def _average(outputs: Sequence[Float32]) -> list[float]:
     """Latitude, longitude, sigma east and north (m), correlation of a session from those of its segments."""
-    positions, sigmas, *rest = (output.astype(np.float64) for output in outputs)
+    positions, sigmas, *rest = (output.astype(np.float64) for output in outputs[:NUM_MOMENTS])
     correlation = rest[0][:, 0] if rest else np.zeros(len(sigmas))
     sigma = np.sqrt(np.mean(sigmas**2, axis=0))
     covariance = np.mean(correlation * sigmas[:, 0] * sigmas[:, 1])

@@ -1,6 +1,6 @@
 """``ONNXExporter``: from a trained network to a verified file in the store, and into MLflow's registry."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from heimdall_core.domain.errors import TrackingUnavailable
 from heimdall_core.domain.ports import ObjectStore, StoredObject
 from heimdall_core.domain.spec import ExportOutput
-from heimdall_core.export.errors import ExportError
 from heimdall_core.export.front_end import join, write_front_end
 from heimdall_core.export.graph import evaluation_copy, write_graph
 from heimdall_core.export.metadata import (
@@ -26,17 +24,28 @@ from heimdall_core.export.parity import Parity, interleave, measure_parity, rand
 from heimdall_core.export.precision import halve_backbone, quantise_backbone
 from heimdall_core.export.structure import check_opset, load_checked
 from heimdall_core.export.templates import GraphTemplates
-from heimdall_core.export.verification import Evidence, Verification, verify
+from heimdall_core.export.verification import (
+    Evidence,
+    Verification,
+    require_calibration,
+    require_evidence,
+    verify,
+)
 from heimdall_core.networks import LocalizationNet
-from heimdall_core.tracking import TrackingTarget, initialize_mlflow
+from heimdall_core.tracking import TrackingTarget
+from heimdall_core.tracking.client import make_client, translated
+from heimdall_core.tracking.models import (
+    REGISTRATION_LIMIT_SECONDS,
+    alias_of,
+    register_version,
+    set_stage,
+)
 
 DEFAULT_OPSET = 18
 _DEFAULT_OUTPUT = ExportOutput(opset=DEFAULT_OPSET)
 _NO_EVIDENCE = Evidence()
 _NUM_RANDOM_SAMPLES = 16
 ONNX_MEDIA_TYPE = "application/octet-stream"
-#: MLflow has aliases where it used to have stages.
-_ALIASES = {"production": "champion", "staging": "challenger"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,26 +129,39 @@ class ONNXExporter:
         )
 
     def register_with_mlflow(
-        self, model_name: str, s3_uri: str, metadata: Mapping[str, Any], stage: str | None = None
+        self,
+        model_name: str,
+        s3_uri: str,
+        metadata: Mapping[str, Any],
+        stage: str | None = None,
+        *,
+        limit_seconds: float = REGISTRATION_LIMIT_SECONDS,
     ) -> str:
-        """Registers a version in MLflow and returns its number; ``stage`` becomes an alias.
+        """Registers a version in MLflow and returns its number; ``stage`` becomes an alias and a tag.
+
+        What lies at ``s3_uri``, registered again, is the same version.
 
         Raises:
-            TrackingUnavailable: MLflow did not answer, or refused.
+            TrackingUnavailable: MLflow did not answer, or refused; ``registration_timeout``: not in time.
+            ValueError: there is no such stage; nothing was registered.
         """
         assert self._tracking is not None, "an exporter that registers needs a tracking target"
-        client, _ = initialize_mlflow(self._tracking.uri, self._tracking.experiment)
-        tags = {key: str(value)[:5000] for key, value in metadata.items()}
-        try:
-            _ensure_registered_model(client, model_name)
-            run_id = metadata.get("mlflow_run_id")
-            found = client.create_model_version(model_name, source=s3_uri, run_id=run_id, tags=tags)
-            if stage:
-                alias = _ALIASES.get(stage.lower(), stage.lower())
-                client.set_registered_model_alias(model_name, alias, found.version)
-        except Exception as error:  # MLflow raises its own, requests' and SQLAlchemy's errors
-            raise TrackingUnavailable(f"MLflow could not register {model_name}: {error}") from error
-        return str(found.version)
+        if stage is not None:
+            alias_of(stage)
+        client = make_client(self._tracking)
+        version = register_version(
+            client,
+            self._tracking,
+            model_name,
+            source=s3_uri,
+            run_id=metadata.get("mlflow_run_id"),
+            tags={key: str(value) for key, value in metadata.items()},
+            limit_seconds=limit_seconds,
+        )
+        if stage is not None:
+            with translated(self._tracking):
+                set_stage(client, model_name, version, stage)
+        return version
 
     def export_verified(
         self,
@@ -156,36 +178,43 @@ class ONNXExporter:
         Raises:
             ExportError: the file is invalid, disagrees with the network, or is worse than its budget allows.
         """
+        require_evidence(output, features, evidence)
         part = output_path.with_name(f".{output_path.name}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
-        net, traced = evaluation_copy(model), _precise_copy(model, output)
+        net = evaluation_copy(model)
+        traced = halve_backbone(evaluation_copy(model)) if output.precision == "fp16" else net
+
+        def attempt(graph: onnx.ModelProto) -> Verification:
+            self._write(graph, net, part, facts, evidence, output)
+            return verify(net, part, output=output, facts=facts, features=features, evidence=evidence)
+
         try:
-            graph, is_filled = self._graph(traced, part, output)
-            try:
-                self._write(graph, net, part, facts, evidence, output)
-                verification = verify(
-                    net, part, output=output, facts=facts, features=features, evidence=evidence
-                )
-            except ExportError:
-                if not is_filled or not self._templates.drop(traced, output):
-                    raise
-                return self.export_verified(
-                    model, output_path, facts=facts, features=features, output=output, evidence=evidence
-                )
-            if not is_filled:
+            verification = self._from_template(traced, output, attempt)
+            if verification is None:
+                write_graph(traced, part, opset=output.opset, constant_folding=output.constant_folding)
+                graph = onnx.load(part)
+                verification = attempt(graph)
                 self._templates.keep(traced, output, graph)
             part.replace(output_path)
         finally:
             part.unlink(missing_ok=True)
         return verification
 
-    def _graph(self, net: LocalizationNet, path: Path, output: ExportOutput) -> tuple[onnx.ModelProto, bool]:
-        """The network's graph, and whether a template was filled; else ``path`` is written to on the way."""
-        filled = self._templates.fill(net, output)
-        if filled is not None:
-            return filled, True
-        write_graph(net, path, opset=output.opset, constant_folding=output.constant_folding)
-        return onnx.load(path), False
+    def _from_template(
+        self,
+        net: LocalizationNet,
+        output: ExportOutput,
+        attempt: Callable[[onnx.ModelProto], Verification],
+    ) -> Verification | None:
+        """What ``attempt`` makes of a template that fits; None: the network must be traced."""
+        graph = self._templates.fill(net, output)
+        if graph is None:
+            return None
+        try:
+            return attempt(graph)
+        except Exception:  # noqa: BLE001 - of a damaged template anything may come; the network decides
+            self._templates.drop(net, output)
+            return None
 
     def _write(
         self,
@@ -198,7 +227,7 @@ class ONNXExporter:
     ) -> None:
         """Writes what becomes of the network's graph, with its properties."""
         if output.precision == "int8":
-            graph = quantise_backbone(graph, _require_calibration(evidence))
+            graph = quantise_backbone(graph, require_calibration(evidence))
         if output.include_frontend:
             write_front_end(path, facts.features, facts.receivers, facts.origin, opset=output.opset)
             graph = join(onnx.load(path), graph)
@@ -228,7 +257,10 @@ def export_and_register_model(
     Raises:
         ExportError: the file is invalid or disagrees with the network; nothing was uploaded.
         InfrastructureError: the store or MLflow did not answer.
+        ValueError: there is no such stage; nothing was exported.
     """
+    if stage is not None:
+        alias_of(stage)
     verification = exporter.export_verified(
         model, output_path, facts=facts, features=features, output=output, evidence=evidence
     )
@@ -237,25 +269,3 @@ def export_and_register_model(
         metadata = {**exporter.get_model_metadata(output_path), "sha256": stored.sha256}
         exporter.register_with_mlflow(register_as, stored.uri, metadata, stage)
     return ExportedModel(path=output_path, object=stored, output=output, verification=verification)
-
-
-def _precise_copy(model: LocalizationNet, output: ExportOutput) -> LocalizationNet:
-    """The network as it is traced."""
-    net = evaluation_copy(model)
-    return halve_backbone(net) if output.precision == "fp16" else net
-
-
-def _require_calibration(evidence: Evidence) -> NDArray[np.float32]:
-    if evidence.calibration is None or not len(evidence.calibration):
-        raise ExportError("there are no features to calibrate int8 with", code="export_unverified")
-    return evidence.calibration
-
-
-def _ensure_registered_model(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise

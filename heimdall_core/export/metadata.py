@@ -51,7 +51,13 @@ OUTPUT_UNITS: dict[str, str] = {
     "positions": "(batch, 2) latitude, longitude in degrees, WGS-84",
     "uncertainties": "(batch, 2) standard deviation east, north in metres",
     "correlation": "(batch, 1) correlation of the east and north errors, in (-1, 1)",
+    "component_weights": "(batch, components) share of each component, a row sums to 1",
+    "component_positions": "(batch, components, 2) latitude, longitude in degrees, WGS-84",
+    "component_uncertainties": "(batch, components, 2) standard deviation east, north in metres",
+    "component_correlations": "(batch, components) correlation of the east and north errors, in (-1, 1)",
 }
+"""Of a mixture of Gaussians the first three are its mean and its covariance; the rest are its components."""
+_GAUSSIAN, _MIXTURE = tuple(OUTPUT_UNITS)[:3], tuple(OUTPUT_UNITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,6 @@ class Contract:
 
 def contract_of(net: "LocalizationNet", front_end: FeatureSettings | None = None) -> Contract:
     """That of the network's graph; with ``front_end`` of the one that begins with IQ."""
-    sizes = {"positions": 2, "uncertainties": 2, "correlation": 1}
     inputs: tuple[Port, ...] = (Port(INPUT_NAME, (net.num_receivers, NUM_ROWS, NUM_FRAMES)),)
     if front_end is not None:
         inputs = (
@@ -85,12 +90,27 @@ def contract_of(net: "LocalizationNet", front_end: FeatureSettings | None = None
             Port(FLOOR_NAME, (net.num_receivers,)),
             Port(PRESENCE_NAME, (net.num_receivers,)),
         )
-    return Contract(inputs=inputs, outputs=tuple(Port(name, (sizes[name],)) for name in output_names(net)))
+    return Contract(inputs=inputs, outputs=_output_ports(net))
+
+
+def _output_ports(net: "LocalizationNet") -> tuple[Port, ...]:
+    shapes: dict[str, tuple[int, ...]] = {
+        "positions": (2,),
+        "uncertainties": (2,),
+        "correlation": (1,),
+        "component_weights": (net.components,),
+        "component_positions": (net.components, 2),
+        "component_uncertainties": (net.components, 2),
+        "component_correlations": (net.components,),
+    }
+    return tuple(Port(name, shapes[name]) for name in output_names(net))
 
 
 def output_names(net: "LocalizationNet") -> tuple[str, ...]:
     """The names of the graph's outputs, in order."""
-    return tuple(OUTPUT_UNITS)[: 3 if net.covariance == "full" else 2]
+    if net.components > 1:
+        return _MIXTURE
+    return _GAUSSIAN if net.covariance == "full" else _GAUSSIAN[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +129,8 @@ class ModelFacts:
     backbone: str
     covariance: str
     calibration_scale: float
+    components: int = 1
+    """Of the mixture that it predicts; 1: a Gaussian, and the file does not say so."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,6 +150,8 @@ class ModelFacts:
             "outputs": {name: OUTPUT_UNITS[name] for name in outputs},
             "code_version": version("heimdall-training"),
         }
+        if self.components == 1:
+            del content["components"]
         return {f"{_PREFIX}{key}": json.dumps(value, sort_keys=True) for key, value in content.items()}
 
 
@@ -162,6 +186,7 @@ def read_facts(properties: Mapping[str, str]) -> ModelFacts:
         backbone=found["backbone"],
         covariance=found["covariance"],
         calibration_scale=found["calibration_scale"],
+        components=found.get("components", 1),
         metrics=found["metrics"],
         tags=found["tags"],
     )

@@ -1,8 +1,8 @@
 """Whether the exported graph says what the network says, and how fast it says it.
 
 Differences are counted in network units: lengths on the local plane over ``plane_scale_km``, the length
-that the network's heads count in, and the correlation as it is. Degrees are float32, whose step is 0.4 m at
-45 degrees: a difference of one such step is the output format's own resolution and counts as none.
+that the network's heads count in; correlations and weights as they are. Degrees are float32, whose step is
+0.4 m at 45 degrees: a difference of one such step is the output format's own resolution and counts as none.
 """
 
 import time
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from heimdall_core.export.errors import ExportError
-from heimdall_core.export.metadata import INPUT_NAME, Precision
+from heimdall_core.export.metadata import INPUT_NAME, Precision, output_names
 from heimdall_core.export.sessions import open_session, run_session
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2}
 """Largest mean difference, network units. The lower precisions are held to budgets of accuracy besides."""
 TOLERANCE = TOLERANCES["fp32"]
 _KM_PER_DEGREE = 111.2
+HINTS: dict[Precision, str] = {
+    "fp32": "The model was not published. Please report this with the job's manifest.",
+    "fp16": "The model was not published: an activation may be too large for float16. Use fp32 or int8.",
+    "int8": "The model was not published: eight bits are too few for this network. Use fp32 or fp16.",
+}
+"""What to do about a file that differs."""
+_SHARE_PRESENT = 0.8
 _FEWEST_RUNS, _LATENCY_RUNS = 3, 20
 _LATENCY_SECONDS = 0.5
 
@@ -71,30 +78,41 @@ def measure_parity(
 
 
 def compare(
-    reference: Reference, path: Path, feeds: Feeds, net: "LocalizationNet", *, tolerance: float
+    reference: Reference,
+    path: Path,
+    feeds: Feeds,
+    net: "LocalizationNet",
+    *,
+    tolerance: float,
+    hint: str = HINTS["fp32"],
 ) -> Parity:
     """Compares a graph with what it should give in batches of 1, 2, 7 and 32, each of other samples.
+
+    ``hint`` is what to do if it gives something else.
 
     Raises:
         ExportError: the mean difference of an output exceeds the tolerance, an output is missing or of
             another shape, or a number is not finite.
     """
-    session = open_session(path, as_it_is=True)
+    session, names = open_session(path, as_it_is=True), output_names(net)
     num_samples = len(next(iter(feeds.values())))
-    differences = [
-        _differences(reference, session, {k: v[rows] for k, v in feeds.items()}, net.plane_scale_km)
-        for rows in _batches(num_samples)
-    ]
-    means = [np.mean(np.concatenate(parts)) for parts in zip(*differences, strict=True)]
+    differences: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    for rows in _batches(num_samples):
+        batch = {k: v[rows] for k, v in feeds.items()}
+        expected, actual = reference(batch), run_session(session, batch)
+        _require_numbers(expected, actual, hint)
+        for name, e, a in zip(names, expected, actual, strict=True):
+            differences[name].append(_UNITS[name](e, a, net.plane_scale_km).ravel())
+    means = {name: float(np.mean(np.concatenate(parts))) for name, parts in differences.items()}
     parity = Parity(
-        mean_difference=float(np.max(means)),
-        max_difference=float(max(part.max() for parts in differences for part in parts)),
+        mean_difference=max(means.values()),
+        max_difference=float(max(part.max() for parts in differences.values() for part in parts)),
         num_samples=min(num_samples, sum(BATCH_SIZES)),
         batch_sizes=BATCH_SIZES,
         tolerance=tolerance,
         latency_ms=_latency_ms(session, {k: v[:1] for k, v in feeds.items()}),
     )
-    _require_agreement(parity)
+    _require_agreement(parity, max(means, key=means.__getitem__), hint)
     return parity
 
 
@@ -109,9 +127,15 @@ def network_reference(net: "LocalizationNet") -> Reference:
 
 
 def random_features(like: Array, num_samples: int, seed: int = 0) -> Array:
-    """Random features that fill the range that the network can meet: (num_samples, R, 128, 32)."""
-    noise = np.random.default_rng(seed).uniform(-1.0, 2.0, (num_samples, *like.shape[1:]))
-    return noise.astype(np.float32)
+    """Random features that fill the range that the network can meet: (num_samples, R, 128, 32).
+
+    Receivers are absent at random, and all of them in the first sample.
+    """
+    rng = np.random.default_rng(seed)
+    noise = rng.uniform(-1.0, 2.0, (num_samples, *like.shape[1:]))
+    is_there = rng.random(noise.shape[:2]) < _SHARE_PRESENT
+    is_there[0] = False
+    return (noise * is_there[..., None, None]).astype(np.float32)
 
 
 def interleave(real: Feeds, noise: Feeds) -> Feeds:
@@ -133,34 +157,41 @@ def _batches(num_samples: int) -> Iterator[NDArray[np.int64]]:
         first += size
 
 
-def _require_agreement(parity: Parity) -> None:
+def _require_agreement(parity: Parity, output: str, hint: str) -> None:
     if not parity.mean_difference < parity.tolerance:
         raise ExportError(
-            f"ONNX Runtime and PyTorch differ by {parity.mean_difference:.2e} network units on average, "
-            f"{parity.max_difference:.2e} at most; {parity.tolerance:.0e} is allowed",
+            f"ONNX Runtime and PyTorch differ by {parity.mean_difference:.2e} network units on average in "
+            f"{output}, {parity.max_difference:.2e} at most; {parity.tolerance:.0e} is allowed",
             code="export_parity",
-            hint="The model was not published. Please report this with the job's manifest.",
+            hint=hint,
         )
 
 
-def _differences(
-    reference: Reference, session: ort.InferenceSession, batch: Feeds, plane_scale_km: float
-) -> list[NDArray[np.float64]]:
-    expected, actual = reference(batch), run_session(session, batch)
+def _require_numbers(expected: list[Array], actual: list[Array], hint: str) -> None:
     if [e.shape for e in expected] != [a.shape for a in actual]:
         raise ExportError(
-            "the exported graph's outputs have other shapes than the network's", code="export_parity"
+            "the exported graph's outputs have other shapes than the network's",
+            code="export_parity",
+            hint=hint,
         )
-    if not all(np.isfinite(output).all() for output in (*expected, *actual)):
-        raise ExportError("the network or its graph predicts what is no finite number", code="export_parity")
-    units = [_position_units, _length_units, _plain][: len(expected)]
-    return [unit(e, a, plane_scale_km).ravel() for unit, e, a in zip(units, expected, actual, strict=True)]
+    if not all(np.isfinite(output).all() for output in expected):
+        raise ExportError(
+            "the network itself predicts what is no finite number",
+            code="export_parity",
+            hint="Its weights or the features that it is tried on are not finite: look at the job's metrics.",
+        )
+    if not all(np.isfinite(output).all() for output in actual):
+        raise ExportError(
+            "the exported graph predicts what is no finite number", code="export_parity", hint=hint
+        )
 
 
 def _position_units(expected: Array, actual: Array, plane_scale_km: float) -> NDArray[np.float64]:
+    """Of latitudes and longitudes (..., 2); longitudes on both sides of the antimeridian are neighbours."""
     step = np.spacing(np.abs(expected)).astype(float)
-    degrees = np.maximum(np.abs(expected.astype(float) - actual) - step, 0.0)
-    degrees[:, 1] *= np.cos(np.radians(expected[:, 0].astype(float)))
+    turned = (expected.astype(float) - actual + 180.0) % 360.0 - 180.0
+    degrees = np.maximum(np.abs(turned) - step, 0.0)
+    degrees[..., 1] *= np.cos(np.radians(expected[..., 0].astype(float)))
     return degrees * _KM_PER_DEGREE / plane_scale_km
 
 
@@ -170,6 +201,17 @@ def _length_units(expected: Array, actual: Array, plane_scale_km: float) -> NDAr
 
 def _plain(expected: Array, actual: Array, plane_scale_km: float) -> NDArray[np.float64]:  # noqa: ARG001
     return np.abs(expected.astype(float) - actual)
+
+
+_UNITS: dict[str, Callable[[Array, Array, float], NDArray[np.float64]]] = {
+    "positions": _position_units,
+    "uncertainties": _length_units,
+    "correlation": _plain,
+    "component_weights": _plain,
+    "component_positions": _position_units,
+    "component_uncertainties": _length_units,
+    "component_correlations": _plain,
+}
 
 
 def _latency_ms(session: ort.InferenceSession, sample: Feeds) -> float:

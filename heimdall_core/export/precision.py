@@ -83,9 +83,11 @@ def quantise_backbone(model: onnx.ModelProto, calibration: Array) -> onnx.ModelP
             hint=f"Use an opset up to {LAST_TRACED_OPSET}.",
         )
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        path = Path(folder) / "int8.onnx"
+        # A file: the quantiser would empty a model that is handed to it of its weights.
+        source, path = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, source)
         quantize_static(
-            model,
+            source,
             path,
             _Calibration(calibration),
             quant_format=QuantFormat.QDQ,

@@ -46,16 +46,21 @@ def check_contract(model: onnx.ModelProto, contract: Contract) -> None:
 
 
 def check_metadata(
-    model: onnx.ModelProto, facts: ModelFacts, *, precision: Precision, takes_iq: bool
+    model: onnx.ModelProto,
+    facts: ModelFacts,
+    outputs: Sequence[str],
+    *,
+    precision: Precision,
+    takes_iq: bool,
 ) -> None:
-    """Raises ExportError unless the file says of itself what is known of the model."""
+    """Raises ExportError unless the file says of itself all that is known of the model, and nothing else."""
     properties = {p.key: p.value for p in model.metadata_props}
+    expected = facts.to_properties(tuple(outputs), precision=precision, takes_iq=takes_iq)
     try:
-        found = metadata_of(properties)
-        is_right = read_facts(properties) == facts
+        is_right = read_facts(properties) == facts and metadata_of(properties) == metadata_of(expected)
     except (DataError, KeyError, ValueError, TypeError) as error:
         raise ExportError(f"the file's metadata cannot be read: {error}", code="export_metadata") from error
-    if not is_right or (found.get("precision"), found.get("include_frontend")) != (precision, takes_iq):
+    if not is_right:
         raise ExportError("the file's metadata is not the model's", code="export_metadata")
 
 
@@ -78,6 +83,8 @@ def _check_port(what: str, value: ValueInfoProto, port: Port, *, may_be_unknown:
     if tensor.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(tensor.elem_type)
         raise ExportError(f"the {what} {port.name} is {kind}, not FLOAT", code="export_contract")
+    if may_be_unknown and not tensor.HasField("shape"):
+        return
     dims = tensor.shape.dim
     sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
     is_right = len(sizes) == 1 + len(port.shape) and all(

@@ -6,11 +6,13 @@ filled is verified as any other file; a template whose file fails is deleted and
 
 import hashlib
 import json
-import os
+import math
+import time
+from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import onnx
@@ -22,24 +24,28 @@ from heimdall_core.domain.spec import ExportOutput
 from heimdall_core.networks import LocalizationNet
 
 _PREFIX = "heimdall.template."
-_TRANSPOSED = ".T"
-_PACKAGES = ("torch", "transformers", "onnx", "heimdall-training")
+_TRANSPOSED, _COLUMNS = ".T", ":columns:"
+_PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "heimdall-training")
+_CORE = Path(__file__).parents[1]
 _SOURCES = (
-    "heimdall_core.networks.backbone",
-    "heimdall_core.networks.heads",
-    "heimdall_core.networks.levels",
-    "heimdall_core.networks.localization",
-    "heimdall_core.networks.projection",
-    "heimdall_core.features.rows",
-    "heimdall_core.export.graph",
-    "heimdall_core.export.precision",
-    "heimdall_core.export.templates",
+    "networks/*.py",
+    "features/rows.py",
+    "export/graph.py",
+    "export/metadata.py",
+    "export/precision.py",
+    "export/templates.py",
 )
 """Whose text decides what a graph looks like."""
+_UNFINISHED = ".part"
+_ABANDONED_SECONDS = 3600.0
+"""So old, what is unfinished was left by a process that was killed."""
 
 
 class GraphTemplates:
     """Templates in a folder that the jobs of a host share; it may be deleted at any time.
+
+    A template is renamed into its place, so that what carries a final name is whole. A folder that cannot be
+    written holds no templates: each network is then traced.
 
     Args:
         folder: made where it is missing; None: there are no templates.
@@ -61,7 +67,7 @@ class GraphTemplates:
                 if constant.name in sources:
                     _fill(constant, tensors, sources[constant.name])
         except Exception:  # noqa: BLE001 - whatever is wrong with the file, the network can be traced
-            path.unlink(missing_ok=True)
+            _remove(path)
             return None
         del model.metadata_props[:]
         return model
@@ -74,18 +80,20 @@ class GraphTemplates:
         found = _find_sources(net, model)
         if found is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        onnx.save(_emptied(model, found), part)
-        part.replace(path)
+        part = path.with_name(f".{path.stem}.{uuid4().hex}{_UNFINISHED}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path.parent)
+            part.write_bytes(_emptied(model, found).SerializeToString())
+            part.replace(path)
+        except OSError:  # a full disk, or another user's folder: the model itself is verified
+            _remove(part)
 
-    def drop(self, net: LocalizationNet, output: ExportOutput) -> bool:
-        """Forgets the template; whether there was one."""
+    def drop(self, net: LocalizationNet, output: ExportOutput) -> None:
+        """Forgets the template, if there is one."""
         path = self._path(net, output)
-        if path is None or not path.is_file():
-            return False
-        path.unlink(missing_ok=True)
-        return True
+        if path is not None:
+            _remove(path)
 
     def _path(self, net: LocalizationNet, output: ExportOutput) -> Path | None:
         if self._folder is None:
@@ -93,6 +101,8 @@ class GraphTemplates:
         shapes = {name: [list(t.shape), str(t.dtype)] for name, t in net.state_dict().items()}
         kind = {
             "shapes": shapes,
+            "covariance": net.covariance,
+            "components": net.components,
             "plane_scale_km": net.plane_scale_km,
             "opset": output.opset,
             "constant_folding": output.constant_folding,
@@ -106,9 +116,23 @@ class GraphTemplates:
 @cache
 def _code_digest() -> str:
     digest = hashlib.sha256(json.dumps([version(name) for name in _PACKAGES]).encode())
-    for name in _SOURCES:
-        digest.update(Path(str(import_module(name).__file__)).read_bytes())
+    for pattern in _SOURCES:
+        for path in sorted(_CORE.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What processes that were killed in the middle of a write have left."""
+    for part in folder.glob(f".*{_UNFINISHED}"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
+                part.unlink()
 
 
 def _tensors(net: LocalizationNet) -> dict[str, torch.Tensor]:
@@ -123,6 +147,9 @@ def _fill(constant: TensorProto, tensors: dict[str, torch.Tensor], source: str) 
 
 
 def _values(tensors: dict[str, torch.Tensor], source: str) -> NDArray[np.generic]:
+    name, _, num_columns = source.partition(_COLUMNS)
+    if num_columns:
+        return tensors[name][:, : int(num_columns)].numpy().copy()
     if source.endswith(_TRANSPOSED):
         return tensors[source.removesuffix(_TRANSPOSED)].numpy().T.copy()
     return tensors[source].numpy()
@@ -135,9 +162,11 @@ def _type_of(values: NDArray[np.generic]) -> int:
 def _find_sources(net: LocalizationNet, model: onnx.ModelProto) -> dict[str, str] | None:
     """Which weight each constant of the graph holds; None: the graph does not hold every weight by itself.
 
-    Two equal weights share a constant: then a template would give another network's two the same value.
+    Two equal weights share a constant: then a template would give another network's two the same value. And
+    folding may leave a constant that was computed from weights: it would go stale. The first columns of a
+    weight can be filled too.
     """
-    tensors = _tensors(net)
+    tensors, buffers = _tensors(net), {name for name, _ in net.named_buffers()}
     transposed = {
         _values(tensors, f"{name}{_TRANSPOSED}").tobytes(): f"{name}{_TRANSPOSED}"
         for name, tensor in tensors.items()
@@ -152,8 +181,29 @@ def _find_sources(net: LocalizationNet, model: onnx.ModelProto) -> dict[str, str
             sources[constant.name] = constant.name
         elif content in transposed:
             sources[constant.name] = transposed[content]
+        elif constant.name not in buffers and _may_be_derived(constant):
+            found = _find_columns(tensors, list(constant.dims), content)
+            if found is None:
+                return None
+            sources[constant.name] = found
     held = {source.removesuffix(_TRANSPOSED) for source in sources.values()}
-    return sources if held == tensors.keys() else None
+    return sources if held >= tensors.keys() else None
+
+
+def _find_columns(tensors: dict[str, torch.Tensor], shape: list[int], content: bytes) -> str | None:
+    """The one weight whose first columns a constant holds."""
+    found = [
+        source
+        for name, tensor in tensors.items()
+        if tensor.dim() == len(shape) == len("MN") and len(tensor) == shape[0] and tensor.shape[1] > shape[1]
+        if _values(tensors, source := f"{name}{_COLUMNS}{shape[1]}").tobytes() == content
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _may_be_derived(constant: TensorProto) -> bool:
+    """Whether it is an array of real numbers: what a graph needs besides weights are shapes and scalars."""
+    return constant.data_type in {TensorProto.FLOAT, TensorProto.FLOAT16} and math.prod(constant.dims) > 1
 
 
 def _emptied(model: onnx.ModelProto, sources: dict[str, str]) -> onnx.ModelProto:

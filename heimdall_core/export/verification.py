@@ -10,12 +10,14 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from heimdall_core.domain.spec import ExportOutput
+from heimdall_core.domain.spec import LAST_TRACED_OPSET, ExportOutput
 from heimdall_core.export.budget import Comparison, Judge, require_within_budget
 from heimdall_core.export.errors import ExportError
 from heimdall_core.export.front_end import FrontEndParity, features_of, measure_front_end, random_iq
-from heimdall_core.export.metadata import INPUT_NAME, IQ_NAME, ModelFacts, contract_of
+from heimdall_core.export.graph import OPSETS, require_opset
+from heimdall_core.export.metadata import INPUT_NAME, IQ_NAME, ModelFacts, contract_of, output_names
 from heimdall_core.export.parity import (
+    HINTS,
     TOLERANCES,
     Feeds,
     Parity,
@@ -30,6 +32,7 @@ from heimdall_core.networks import LocalizationNet
 
 Array = NDArray[np.float32]
 _NUM_RANDOM_SAMPLES = 16
+_SPLITS = "Give what the splits of the dataset hold: nothing is published that was not tried."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,26 @@ class Verification:
         }
 
 
+def require_evidence(output: ExportOutput, features: Array, evidence: Evidence) -> None:
+    """Checks that there is something to make and to try a file with.
+
+    Raises:
+        ExportError: something is missing, or the opset is not one that such files can have.
+    """
+    require_opset(output.opset)
+    for is_wanted, what in ((output.precision == "int8", "int8"), (output.include_frontend, "the front end")):
+        if is_wanted:
+            require_opset(output.opset, known=range(OPSETS.start, LAST_TRACED_OPSET + 1), what=what)
+    if not len(features):
+        raise ExportError("there are no features to try the model on", code="export_unverified", hint=_SPLITS)
+    if output.precision != "fp32":
+        _require_judge(evidence)
+    if output.precision == "int8":
+        require_calibration(evidence)
+    if output.include_frontend:
+        _require_iq(evidence)
+
+
 def verify(
     net: LocalizationNet,
     path: Path,
@@ -90,10 +113,13 @@ def verify(
     Raises:
         ExportError: a check failed, or cannot be made for want of evidence.
     """
+    require_evidence(output, features, evidence)
     model = load_checked(path)
     check_opset(model, output.opset)
     check_contract(model, contract_of(net, facts.features if output.include_frontend else None))
-    check_metadata(model, facts, precision=output.precision, takes_iq=output.include_frontend)
+    check_metadata(
+        model, facts, output_names(net), precision=output.precision, takes_iq=output.include_frontend
+    )
     del model
     parity = _measure(net, path, output, facts, features, evidence)
     comparison = None
@@ -124,8 +150,9 @@ def _measure(
         real, noise = _require_iq(evidence), random_iq(_require_iq(evidence), _NUM_RANDOM_SAMPLES)
     if output.precision == "fp32":
         return compare(reference, path, interleave(real, noise), net, tolerance=tolerance)
-    compare(reference, path, noise, net, tolerance=np.inf)
-    return compare(reference, path, real, net, tolerance=tolerance)
+    hint = HINTS[output.precision]
+    compare(reference, path, noise, net, tolerance=np.inf, hint=hint)
+    return compare(reference, path, real, net, tolerance=tolerance, hint=hint)
 
 
 def _behind_front_end(reference: Reference, facts: ModelFacts) -> Reference:
@@ -141,13 +168,36 @@ def _measure_front_end(path: Path, facts: ModelFacts, evidence: Evidence) -> Fro
     return measure_front_end(onnx.load(path), feeds, facts)
 
 
+def require_calibration(evidence: Evidence) -> Array:
+    """The features that ``int8`` is calibrated with.
+
+    Raises:
+        ExportError: there are none, or some are not finite.
+    """
+    if evidence.calibration is None or not len(evidence.calibration):
+        raise ExportError(
+            "there are no features to calibrate int8 with", code="export_unverified", hint=_SPLITS
+        )
+    if not np.isfinite(evidence.calibration).all():
+        raise ExportError(
+            "features that int8 is calibrated with are not finite",
+            code="export_precision",
+            hint="Look for the recording behind them, or use fp32 or fp16.",
+        )
+    return evidence.calibration
+
+
 def _require_judge(evidence: Evidence) -> Judge:
     if evidence.judge is None:
-        raise ExportError("there is nothing to measure the model's accuracy on", code="export_unverified")
+        raise ExportError(
+            "there is nothing to measure the model's accuracy on", code="export_unverified", hint=_SPLITS
+        )
     return evidence.judge
 
 
 def _require_iq(evidence: Evidence) -> Feeds:
     if evidence.iq is None or not len(evidence.iq[IQ_NAME]):
-        raise ExportError("there is no recording to try the front end on", code="export_unverified")
+        raise ExportError(
+            "there is no recording to try the front end on", code="export_unverified", hint=_SPLITS
+        )
     return evidence.iq

@@ -75,7 +75,7 @@ def read_mixture(
         log_weight=functional.log_softmax(weight, dim=1),
         mean_km=position.reshape(-1, num_components, 2) * scale_km,
         sigma_km=sigma * scale_km,
-        correlation=correlation.squeeze(-1),
+        correlation=correlation[..., 0],
     )
     return PlanePrediction.of_components(components, stretch)
 

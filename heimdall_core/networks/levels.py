@@ -150,7 +150,7 @@ class LevelEncoder(nn.Module):
 
     def _stands_near(self, side_BR8: Tensor) -> Tensor:
         """(B, R): whether within the neighbourhood of a site."""
-        offset = side_BR8[:, :, None, _POSITION][..., :2] - self.sites[:, :2]
+        offset = (side_BR8[:, :, None, _POSITION] - self.sites)[..., :2]
         is_near = offset.square().sum(-1) <= self.neighbourhood**2
         return (is_near & self._is_listed()).any(2)
 

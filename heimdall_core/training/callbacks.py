@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 
 from heimdall_core.domain.ports import JobStopped
@@ -21,6 +20,7 @@ from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.reporting import JobReporter
 
 STOP_UPLOAD_SECONDS = 15.0
+NUM_BEST = 3
 
 
 class ProgressReporting(Callback):
@@ -76,6 +76,31 @@ class ProgressReporting(Callback):
         )
 
 
+class StepCurves(Callback):
+    """Logs what the module tells of its steps, in one message every so many of them.
+
+    ``self.log`` keeps a metric up to date at every batch, whether a point is due or not.
+    """
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Logs where a point is due; the last step always has one."""
+        if _is_within_step(trainer, batch_idx) or not trainer.loggers:
+            return
+        if trainer.global_step % trainer.log_every_n_steps and not trainer.should_stop:
+            return
+        assert isinstance(pl_module, LocalizationLightningModule)
+        values = {**pl_module.step_metrics(), "epoch": float(trainer.current_epoch)}
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step - 1)
+
+
 class BestWeights(Callback):
     """Keeps the weights that become the model, in memory and in checkpoints.
 
@@ -113,27 +138,6 @@ class BestWeights(Callback):
         self.weights = state_dict["weights"]
 
 
-class BestCheckpoints(ModelCheckpoint):
-    """The three best checkpoints of this attempt, on its own disk.
-
-    A resumed run begins a new list: the files of the former attempt may be on another machine, and the best
-    weights travel with ``BestWeights``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename="epoch={epoch:04d}-val_loss={val_loss:.4f}",
-            auto_insert_metric_name=False,
-            monitor="val_loss",
-            save_top_k=3,
-            save_on_train_epoch_end=True,
-        )
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Reads nothing."""
-
-
 class StopWhenStale(EarlyStopping):
     """Early stopping that a resume cannot undo: what had stopped trains no further epoch."""
 
@@ -167,7 +171,7 @@ class FinishOnRequest(Callback):
 
 
 class DurableCheckpoints(Callback):
-    """Writes ``last.ckpt`` after every epoch, has it uploaded now and then, and stops the run on request.
+    """Writes ``last.ckpt`` now and then and at the end, has it uploaded, and stops the run on request.
 
     Every checkpoint lies between two optimizer steps. On an epoch's last batch none is written before its
     validation is over: a resume would skip that validation.
@@ -186,6 +190,7 @@ class DurableCheckpoints(Callback):
         self._reporter = reporter
         self._pace = UploadPace(interval_seconds)
         self._at_epoch_end = False
+        self._step = -1
 
     @property
     def path(self) -> Path:
@@ -202,7 +207,7 @@ class DurableCheckpoints(Callback):
     ) -> None:
         """Within an epoch: stops on request, and saves where an epoch takes long."""
         self._at_epoch_end = batch_idx + 1 >= trainer.num_training_batches
-        if self._at_epoch_end or (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if self._at_epoch_end or _is_within_step(trainer, batch_idx):
             return
         if self._reporter.stop_requested() is not None:
             self._stop(trainer)
@@ -210,11 +215,18 @@ class DurableCheckpoints(Callback):
             self._save(trainer, upload=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After the validation: saves, and stops on request."""
+        """After the validation: saves where it is time to, and stops on request."""
         if self._reporter.stop_requested() is not None:
             self._stop(trainer)
         is_last = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 1)
-        self._save(trainer, upload=is_last or self._pace.is_due())
+        if is_last or self._pace.is_due():
+            self._save(trainer, upload=True)
+
+    def write(self, trainer: pl.Trainer) -> Path:
+        """The checkpoint of this step, written unless that was done."""
+        if self._step != trainer.global_step:
+            self._save(trainer, upload=False)
+        return self.path
 
     def _stop(self, trainer: pl.Trainer) -> None:
         self._save(trainer, upload=True)
@@ -230,6 +242,7 @@ class DurableCheckpoints(Callback):
         if upload:
             self._submit(part, trainer)
         part.replace(self.path)
+        self._step = trainer.global_step
         if upload:
             self._pace.saved(time.monotonic() - began_at)
 
@@ -242,11 +255,53 @@ class DurableCheckpoints(Callback):
                 name=f"step-{trainer.global_step:08d}.ckpt",
                 epoch=trainer.current_epoch + (1 if self._at_epoch_end else 0),
                 step=trainer.global_step,
-                metrics=_finite(trainer.callback_metrics),
+                metrics=_metrics(trainer),
                 at_epoch_end=self._at_epoch_end,
             )
         )
 
 
-def _finite(metrics: dict[str, Tensor]) -> dict[str, float]:
-    return {k: float(v) for k, v in metrics.items() if bool(torch.isfinite(v))}
+class BestCheckpoints(Callback):
+    """The three best checkpoints of this attempt, on its own disk: other names of what ``durable`` writes.
+
+    A resumed run begins a new list: the files of the former attempt may be on another machine, and the best
+    weights travel with ``BestWeights``.
+    """
+
+    def __init__(self, folder: Path, durable: DurableCheckpoints | None = None) -> None:
+        self._folder = folder
+        self._durable = durable
+        self._kept: list[tuple[float, Path]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keeps the epoch's checkpoint if it is one of the best, and deletes the one that no longer is."""
+        val_loss = float(trainer.callback_metrics["val_loss"])
+        if len(self._kept) == NUM_BEST and val_loss >= self._kept[-1][0]:
+            return
+        path = self._folder / f"epoch={trainer.current_epoch:04d}-val_loss={val_loss:.4f}.ckpt"
+        self._keep(trainer, path)
+        self._kept = sorted([*self._kept, (val_loss, path)], key=lambda kept: kept[0])
+        for _, worse in self._kept[NUM_BEST:]:
+            worse.unlink(missing_ok=True)
+        del self._kept[NUM_BEST:]
+
+    def _keep(self, trainer: pl.Trainer, path: Path) -> None:
+        if self._durable is None:
+            trainer.save_checkpoint(path)
+            return
+        path.unlink(missing_ok=True)
+        os.link(self._durable.write(trainer), path)
+
+
+def _is_within_step(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether the batch's gradients wait for those of the next one."""
+    is_last = batch_idx + 1 >= trainer.num_training_batches
+    return not is_last and (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+
+
+def _metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """The newest of every curve, where it is finite."""
+    assert isinstance(trainer.lightning_module, LocalizationLightningModule)
+    validated = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    values = {**validated, **trainer.lightning_module.step_metrics()}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -3,17 +3,25 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import PassThroughProfiler
 
 from heimdall_core.domain.errors import TrainingError
 from heimdall_core.domain.spec import Backbone, ResourcesSpec, TrainingSpec
-from heimdall_core.training.callbacks import BestCheckpoints, StopWhenStale
+from heimdall_core.training.callbacks import (
+    BestCheckpoints,
+    DurableCheckpoints,
+    StepCurves,
+    StopWhenStale,
+)
+from heimdall_core.training.checkpoint_files import WholeFiles
 from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
@@ -23,6 +31,16 @@ _LOG_EVERY_STEPS = 10
 #: On a CPU too small for bf16 to pay: its casts cost more than its products save.
 _SMALL: frozenset[Backbone] = frozenset({"micro"})
 Kind = Literal["cuda", "mps", "cpu"]
+
+
+class _Unprofiled(PassThroughProfiler):
+    """Enters the same context around every hook, where Lightning makes a new one each time."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Nothing."""
+        return self._nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +77,11 @@ def create_trainer(
     num_batches: int,
     device: Device | None = None,
 ) -> pl.Trainer:
-    """A trainer that keeps the best 3 checkpoints, stops early and logs the learning rate.
+    """A trainer that keeps the best 3 checkpoints, stops early and logs the curves of its steps.
 
     ``device``: default: what ``choose_device`` says of the training and the resources.
     """
+    durable = next((c for c in callbacks if isinstance(c, DurableCheckpoints)), None)
     stopping = [StopWhenStale(training.early_stopping_patience)] if training.early_stopping_patience else []
     return _trainer(
         training,
@@ -73,18 +92,16 @@ def create_trainer(
         num_sanity_val_steps=0,
         callbacks=[
             *stopping,
-            LearningRateMonitor(logging_interval="step"),
             *callbacks,
-            BestCheckpoints(workspace / "checkpoints"),
+            StepCurves(),
+            BestCheckpoints(workspace / "checkpoints", durable),
         ],
     )
 
 
 def create_follower(training: TrainingSpec, device: Device, workspace: Path) -> pl.Trainer:
     """The trainer of a rank that takes part in every step and in nothing else."""
-    return _trainer(
-        training, device, workspace, logger=False, enable_checkpointing=False, limit_val_batches=0
-    )
+    return _trainer(training, device, workspace, logger=False, limit_val_batches=0)
 
 
 def _trainer(training: TrainingSpec, device: Device, workspace: Path, **options: Any) -> pl.Trainer:
@@ -99,6 +116,9 @@ def _trainer(training: TrainingSpec, device: Device, workspace: Path, **options:
         benchmark=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        enable_checkpointing=False,
+        plugins=[WholeFiles()],
+        profiler=_Unprofiled(),
         **options,
     )
 

@@ -1,5 +1,6 @@
 """A small network, what is known of it, and inputs of the kind that it meets."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,21 @@ def net() -> LocalizationNet:
             if name.endswith("layer_scale_parameter"):
                 parameter.fill_(0.3)
     return made.eval()
+
+
+@pytest.fixture(scope="session")
+def mixture(net: LocalizationNet) -> LocalizationNet:
+    """Three Gaussians behind the same backbone."""
+    torch.manual_seed(1)
+    made = LocalizationNet(3, "micro", "full", components=3, origin=ORIGIN, plane_scale_km=50.0)
+    made.backbone.load_state_dict(net.backbone.state_dict())
+    made.set_calibration(1.25)
+    return made.eval()
+
+
+@pytest.fixture(scope="session")
+def mixture_facts(facts: ModelFacts) -> ModelFacts:
+    return replace(facts, components=3, calibration_scale=1.25)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,17 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from botocore.stub import Stubber
 
-from heimdall_core.domain.errors import StorageUnavailable, TrackingUnavailable
+from heimdall_core.domain.errors import StorageRefused, StorageUnavailable, TrackingUnavailable
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
 from heimdall_core.domain.spec import ExportOutput
 from heimdall_core.export.exporter import ONNXExporter, export_and_register_model
 from heimdall_core.export.metadata import ModelFacts, read_facts
 from heimdall_core.export.parity import ExportError, measure_parity
 from heimdall_core.networks import LocalizationNet
-from heimdall_core.storage import FolderStore
+from heimdall_core.settings import StorageSettings
+from heimdall_core.storage import FolderStore, S3Store
 from heimdall_core.tracking import TrackingTarget, initialize_mlflow
 
 ORIGIN = (44.95, 8.1)
@@ -229,13 +231,69 @@ def test_the_upload_holds_the_file(tmp_path: Path, features: np.ndarray, folder_
     assert folder_store.get_bytes(model.object.uri) == model.path.read_bytes()
 
 
-@pytest.mark.slow
-def test_a_registry_that_does_not_answer_is_an_infrastructure_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("vendors", "status", "code", "remedy"),
+    [
+        ("AccessDenied", 403, "storage_forbidden", "right"),
+        ("NoSuchBucket", 404, "bucket_not_found", "HEIMDALL_STORAGE__MODELS_BUCKET"),
+    ],
+)
+def test_a_store_that_refuses_the_file_says_what_a_person_must_put_right(
+    vendors: str, status: int, code: str, remedy: str, tmp_path: Path, features: np.ndarray
+) -> None:
+    settings = StorageSettings(
+        endpoint_url="http://127.0.0.1:9",
+        access_key_id="id",
+        secret_access_key="secret",
+    )
+    store = S3Store(settings)
+    stub = Stubber(store._s3)
+    stub.add_client_error("put_object", vendors, http_status_code=status)
+    with stub, pytest.raises(StorageRefused) as raised:
+        export_and_register_model(
+            ONNXExporter(store),
+            _net(),
+            tmp_path / "model.onnx",
+            facts=_facts(),
+            features=features,
+            bucket_name="models",
+            object_name="jobs/1/model.onnx",
+        )
+    assert raised.value.stable_code == code
+    assert remedy in str(raised.value.hint)
+
+
+def test_a_registry_that_does_not_answer_in_time_is_told_by_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    exporter = ONNXExporter(tracking=TrackingTarget(uri="http://127.0.0.1:9", experiment="tests"))
-    with pytest.raises(TrackingUnavailable):
-        exporter.register_with_mlflow("localization", "s3://models/model.onnx", {}, "Production")
+    target = TrackingTarget(uri="http://user:geheim@127.0.0.1:9", experiment="tests")
+    with pytest.raises(TrackingUnavailable) as raised:
+        ONNXExporter(tracking=target).register_with_mlflow(
+            "localization", "s3://models/model.onnx", {}, "Production", limit_seconds=0.1
+        )
+    assert raised.value.stable_code == "registration_timeout"
+    assert "register again" in str(raised.value.hint)
+    assert "geheim" not in raised.value.message
+
+
+def test_a_stage_that_there_is_not_is_refused_before_anything_is_exported(
+    tmp_path: Path, features: np.ndarray, folder_store: FolderStore
+) -> None:
+    with pytest.raises(ValueError, match="Canary"):
+        export_and_register_model(
+            ONNXExporter(folder_store),
+            _net(),
+            tmp_path / "work" / "model.onnx",
+            facts=_facts(),
+            features=features,
+            bucket_name="models",
+            object_name="model.onnx",
+            register_as="localization",
+            stage="Canary",
+        )
+    assert not (tmp_path / "work").exists()
 
 
 # MLflow 3.17's tables use what SQLAlchemy 2.1 deprecates.
@@ -246,10 +304,10 @@ def test_versions_are_registered_one_after_another_and_a_stage_is_an_alias(tmp_p
     exporter = ONNXExporter(tracking=target)
     versions = [
         exporter.register_with_mlflow("localization", f"s3://models/{n}/model.onnx", {"sha256": "0"}, stage)
-        for n, stage in (("a", None), ("b", "Production"))
+        for n, stage in (("a", None), ("b", "Production"), ("b", None))
     ]
-    assert versions == ["1", "2"]
+    assert versions == ["1", "2", "2"]
     client, _ = initialize_mlflow(target.uri, target.experiment)
     champion = client.get_model_version_by_alias("localization", "champion")
     assert (str(champion.version), champion.source) == ("2", "s3://models/b/model.onnx")
-    assert champion.tags["sha256"] == "0"
+    assert (champion.tags["sha256"], champion.tags["heimdall.stage"]) == ("0", "production")

@@ -1,5 +1,7 @@
 """A file that fails any check is not published: there is no file, and nothing was uploaded."""
 
+import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
 
 from heimdall_core.domain.spec import ExportOutput
@@ -15,6 +18,7 @@ from heimdall_core.export import exporter as exporter_module
 from heimdall_core.export.errors import ExportError
 from heimdall_core.export.exporter import ONNXExporter, export_and_register_model
 from heimdall_core.export.metadata import ModelFacts
+from heimdall_core.export.parity import Feeds, compare, network_reference, random_features
 from heimdall_core.export.verification import Evidence, verify
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.storage import FolderStore
@@ -67,6 +71,20 @@ def another_precision_stated(model: onnx.ModelProto) -> None:
     next(p for p in model.metadata_props if p.key == "heimdall.precision").value = '"int8"'
 
 
+def another_unit_stated(model: onnx.ModelProto) -> None:
+    outputs = next(p for p in model.metadata_props if p.key == "heimdall.outputs")
+    outputs.value = outputs.value.replace("metres", "feet")
+
+
+def receivers_in_another_order(model: onnx.ModelProto) -> None:
+    receivers = next(p for p in model.metadata_props if p.key == "heimdall.receivers")
+    receivers.value = json.dumps(json.loads(receivers.value)[::-1])
+
+
+def a_claim_that_nobody_made(model: onnx.ModelProto) -> None:
+    model.metadata_props.add(key="heimdall.approved_by", value='"somebody"')
+
+
 def _change(model: onnx.ModelProto, name: str, change: Any) -> None:
     tensor = next(t for t in model.graph.initializer if t.name == name)
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
@@ -94,6 +112,9 @@ def sound(
         (another_models_metadata, "export_metadata"),
         (lost_metadata, "export_metadata"),
         (another_precision_stated, "export_metadata"),
+        (another_unit_stated, "export_metadata"),
+        (receivers_in_another_order, "export_metadata"),
+        (a_claim_that_nobody_made, "export_metadata"),
     ],
 )
 def test_a_tampered_file_fails(
@@ -201,6 +222,133 @@ def test_what_cannot_be_verified_fails(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("output", [FP32, FP16])
+def test_a_model_that_was_tried_on_no_recorded_features_fails(
+    output: ExportOutput,
+    net: LocalizationNet,
+    facts: ModelFacts,
+    features: np.ndarray,
+    evidence: Evidence,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ExportError, match="no features") as raised:
+        ONNXExporter().export_verified(
+            net,
+            tmp_path / "model.onnx",
+            facts=facts,
+            features=features[:0],
+            output=output,
+            evidence=evidence,
+        )
+    assert raised.value.stable_code == "export_unverified"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ExportOutput(opset=16),
+        ExportOutput(opset=24),
+        ExportOutput(opset=21, precision="int8"),
+        ExportOutput(opset=21, include_frontend=True),
+    ],
+)
+def test_an_opset_that_cannot_be_written_is_refused_before_anything_is(
+    output: ExportOutput,
+    net: LocalizationNet,
+    facts: ModelFacts,
+    features: np.ndarray,
+    evidence: Evidence,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(ExportError, match=f"opset {output.opset}") as raised:
+        ONNXExporter().export_verified(
+            net, tmp_path / "model.onnx", facts=facts, features=features, output=output, evidence=evidence
+        )
+    assert raised.value.stable_code == "export_opset"
+    assert "18" in str(raised.value.hint)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ExportError):
+        ONNXExporter().export_to_onnx(net, tmp_path / "model.onnx", 7)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_no_numbers_calibrate_nothing(
+    value: float,
+    net: LocalizationNet,
+    facts: ModelFacts,
+    features: np.ndarray,
+    evidence: Evidence,
+    tmp_path: Path,
+) -> None:
+    broken = features.copy()
+    broken[0, 0, 3, 3] = value
+    with pytest.raises(ExportError, match="calibrated") as raised:
+        ONNXExporter().export_verified(
+            net,
+            tmp_path / "model.onnx",
+            facts=facts,
+            features=features,
+            output=INT8,
+            evidence=replace(evidence, calibration=broken),
+        )
+    assert raised.value.stable_code == "export_precision"
+
+
+def test_features_that_are_no_numbers_verify_nothing(
+    net: LocalizationNet, facts: ModelFacts, features: np.ndarray, tmp_path: Path
+) -> None:
+    broken = features.copy()
+    broken[0, 0, 3, 3] = np.nan
+    with pytest.raises(ExportError, match="the network itself") as raised:
+        ONNXExporter().export_verified(net, tmp_path / "model.onnx", facts=facts, features=broken)
+    assert raised.value.stable_code == "export_parity"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_activation_too_large_for_half_precision_is_refused_with_the_remedy(
+    net: LocalizationNet, facts: ModelFacts, features: np.ndarray, evidence: Evidence, tmp_path: Path
+) -> None:
+    hot = copy.deepcopy(net)
+    with torch.no_grad():
+        hot.backbone.layernorm.weight.fill_(5e4)
+    with pytest.raises(ExportError) as raised:
+        ONNXExporter().export_verified(
+            hot, tmp_path / "model.onnx", facts=facts, features=features, output=FP16, evidence=evidence
+        )
+    assert raised.value.stable_code == "export_parity"
+    assert "float16" in str(raised.value.hint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_made_up_features_hold_absent_receivers_and_a_sample_that_nobody_heard(
+    features: np.ndarray,
+) -> None:
+    made_up = random_features(features, 16)
+    is_there = made_up.any(axis=(2, 3))
+    assert not is_there[0].any()
+    assert is_there[1:].any()
+    assert not is_there[1:].all()
+
+
+def test_both_sides_of_the_antimeridian_are_one_place(features: np.ndarray, tmp_path: Path) -> None:
+    net = LocalizationNet(3, "micro", "full", origin=(45.0, 180.0)).eval()
+    with torch.no_grad():
+        net.position_head.weight.zero_()
+        net.position_head.bias.zero_()
+    ONNXExporter().export_to_onnx(net, tmp_path / "model.onnx")
+
+    def from_the_other_side(feeds: Feeds) -> list[np.ndarray]:
+        positions, *rest = network_reference(net)(feeds)
+        assert np.abs(positions[:, 1]).min() == 180.0
+        return [positions * np.array([1.0, -1.0], np.float32), *rest]
+
+    found = compare(from_the_other_side, tmp_path / "model.onnx", {"features": features}, net, tolerance=1e-5)
+    assert found.mean_difference < 1e-5
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_lower_precision_within_its_budget_says_what_it_costs(
     precision: Any,
@@ -244,10 +392,6 @@ def test_a_lower_precision_within_its_budget_says_what_it_costs(
 def test_a_backbone_too_large_for_half_precision_is_refused(
     net: LocalizationNet, facts: ModelFacts, features: np.ndarray, evidence: Evidence, tmp_path: Path
 ) -> None:
-    import copy
-
-    import torch
-
     large = copy.deepcopy(net)
     with torch.no_grad():
         large.backbone.embeddings.patch_embeddings.bias[0] = 1e5
