@@ -24,14 +24,14 @@ help: ## List what can be made
 .PHONY: venv
 venv: $(VENV)/.installed ## Make the virtual environment with the locked dependencies
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml client/pyproject.toml
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: Heimdall needs Python 3.11 or later; python3 is $$(python3 --version 2>&1 || true)" >&2; \
 		echo "       Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . -e ./client
 	@touch $@
 
 .PHONY: demo
@@ -102,15 +102,24 @@ bench-training: venv ## Front end, training loop, networks against bounds and ri
 bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: hours; what is done is kept
 	$(BENCH).worlds
 	$(BENCH).worlds --world b
+	$(BENCH).worlds --components 8
 	$(BENCH).worlds --world b --components 8
 	$(BENCH).hyperparameters --seeds 1
 	$(BENCH).receivers --epochs 8
 	$(BENCH).powder --receivers 7
-	$(BENCH).powder --receivers 25 --epochs 60
+	$(BENCH).powder --receivers 25 --epochs 100 --batch-size 16 --learning-rate 1e-3 --seeds 1
 
 .PHONY: bench-export
 bench-export: venv ## ONNX Runtime against PyTorch, and the time an export takes
 	$(BENCH).export
+
+.PHONY: bench-api
+bench-api: venv ## The API under 50 callers, beside a bare route and MLflow
+	$(BENCH).api $(ARGS)
+
+.PHONY: bench-events
+bench-events: venv ## 500 followers of the stream of events
+	$(BENCH).event_streams $(ARGS)
 
 .PHONY: reference
 reference: venv ## Write docs/reference from the code
@@ -129,5 +138,5 @@ lock: ## Write requirements.lock from what is installed
 
 .PHONY: clean
 clean: ## Remove what the tools leave (not the environment, not the data)
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* coverage.xml htmlcov build dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* coverage.xml htmlcov build dist client/build client/dist
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

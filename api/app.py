@@ -9,35 +9,52 @@ from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from api.dashboard import pages
-from api.middleware import BodyLimit, RequestContext
+from api.event_hub import EventHub
+from api.event_streams import ending_on_signals
+from api.layers import Layers, add_layers
 from api.openapi import DESCRIPTION, TAGS, describe_problems
 from api.probes import make_probes
 from api.problems import install_problem_handlers
+from api.refusals import Refusals
 from api.routes import (
+    api_keys,
+    audit,
     datasets,
     documentation,
+    event_streams,
     fleet,
     health,
     job_details,
+    job_reviews,
     jobs,
     models,
+    problem_pages,
     receivers,
     recording_sessions,
+    schedules,
     uploads,
+    webhooks,
 )
 from api.services import Services
 
 _ROUTERS = (
     jobs.router,
     job_details.router,
+    job_reviews.router,
+    event_streams.router,
     uploads.router,
     receivers.router,
     recording_sessions.router,
     datasets.router,
     models.router,
+    schedules.router,
+    api_keys.router,
+    audit.router,
+    webhooks.router,
     fleet.router,
     health.router,
     documentation.router,
+    problem_pages.router,
     pages.router,
 )
 
@@ -58,11 +75,14 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.probes = make_probes(services)
+    app.state.refusals = Refusals(services.database)
+    app.state.layers = Layers(services)
+    app.state.events = EventHub(services.database, services.settings.events)
     install_problem_handlers(app)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(RequestContext)
+    add_layers(app, app.state.layers)
     for router in _ROUTERS:
         app.include_router(router)
+    app.webhooks.include_router(webhooks.messages)
     app.mount("/static", StaticFiles(directory=pages.STATIC_DIR), name="static")
     describe_problems(app)
     return app
@@ -71,8 +91,12 @@ def create_app(services: Services) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    events: EventHub = app.state.events
     services.hints.start()
-    yield
+    with ending_on_signals(events.end_all_soon):
+        async with events.running():
+            yield
+    await app.state.layers.close()
     services.hints.close()
     services.database.dispose()
 

@@ -2,54 +2,68 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
-from fastapi.params import Depends as DependsMarker
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
 
-from api.services import HandoutStore, Services
-from heimdall_core.accounts.idempotency import Answer, recall_answer, remember_answer
-from heimdall_core.accounts.keys import authenticate
-from heimdall_core.accounts.principal import Principal
+from api.callers import (
+    Caller,
+    Composition,
+    NamedCaller,
+    circumstances_of,
+    get_caller,
+    get_services,
+    needs,
+    noted_refusals,
+)
+from api.changes import note_answer, note_replay, record_change
+from api.services import HandoutStore
+from heimdall_core.accounts import audit
+from heimdall_core.accounts.idempotency import Answer, read_key, recall_answer, remember_answer
 from heimdall_core.database.ids import ID_PATTERN
-from heimdall_core.domain.errors import Unauthenticated
 from heimdall_core.jobs.queue_facts import QueuePolicy
 
+__all__ = [
+    "Caller",
+    "Composition",
+    "Cursor",
+    "JobId",
+    "Limit",
+    "NamedCaller",
+    "Once",
+    "Policy",
+    "ResourceName",
+    "Store",
+    "Transaction",
+    "UploadId",
+    "VersionNumber",
+    "get_caller",
+    "get_services",
+    "needs",
+    "open_transaction",
+    "want_hint",
+]
+
 _HINT_WANTED = "hint_wanted"
-_bearer = HTTPBearer(auto_error=False, description="An API key, `hmd_...`.")
 
 
-def get_services(request: Request) -> Services:
-    """The composition of this application."""
-    services: Services = request.app.state.services
-    return services
-
-
-def get_store(services: Annotated[Services, Depends(get_services)]) -> HandoutStore:
+async def get_store(services: Composition) -> HandoutStore:
     """The object store."""
     return services.store
 
 
-def get_caller(
-    services: Annotated[Services, Depends(get_services)],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Principal:
-    """Who calls, by the key in ``Authorization``; in a transaction of its own."""
-    if credentials is None:
-        raise Unauthenticated(
-            "this call needs an API key", hint="Send 'Authorization: Bearer hmd_...'.", code="missing_key"
-        )
-    with services.database.transaction() as session:
-        return authenticate(session, credentials.credentials)
+def open_transaction(request: Request, services: Composition) -> Iterator[Session]:
+    """One transaction per request, committed before the answer leaves; then, if asked for, the hint.
 
-
-def open_transaction(services: Annotated[Services, Depends(get_services)]) -> Iterator[Session]:
-    """One transaction per request, committed before the answer leaves; then, if asked for, the hint."""
-    with services.database.transaction() as session:
+    A call that changed something leaves an entry in the audit log, in the same transaction.
+    """
+    with noted_refusals(request), services.database.transaction() as session:
+        audit.set_circumstances(session, circumstances_of(request))
         yield session
+        record_change(request, session)
     if session.info.get(_HINT_WANTED):
         services.hints.hint()
 
@@ -61,12 +75,10 @@ def want_hint(session: Session) -> None:
 
 # ``function`` scope ends the transaction before the response is sent; the default would end it after.
 Transaction = Annotated[Session, Depends(open_transaction, scope="function")]
-Caller = Annotated[Principal, Depends(get_caller)]
 Store = Annotated[HandoutStore, Depends(get_store)]
-Composition = Annotated[Services, Depends(get_services)]
 
 
-def get_queue_policy(services: Composition) -> QueuePolicy:
+async def get_queue_policy(services: Composition) -> QueuePolicy:
     """What of the settings decides about waiting."""
     return QueuePolicy(
         worker_alive_seconds=services.settings.lease.lease_seconds,
@@ -75,16 +87,6 @@ def get_queue_policy(services: Composition) -> QueuePolicy:
 
 
 Policy = Annotated[QueuePolicy, Depends(get_queue_policy)]
-
-
-def needs(scope: str) -> DependsMarker:
-    """A dependency that lets only callers with the scope pass."""
-
-    def check(caller: Caller) -> None:
-        caller.require(scope)
-
-    marker: DependsMarker = Depends(check)
-    return marker
 
 
 async def hash_request(request: Request) -> str:
@@ -96,34 +98,27 @@ async def hash_request(request: Request) -> str:
 class OnceOnly:
     """Gives a request that is repeated with its ``Idempotency-Key`` the first answer again."""
 
-    def __init__(
-        self,
-        session: Transaction,
-        caller: Caller,
-        request_hash: Annotated[str, Depends(hash_request)],
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                min_length=1,
-                max_length=255,
-                pattern=r"^[\x21-\x7e]+$",
-                description="Makes a retry safe: the same key and body get the first answer again.",
-            ),
-        ] = None,
-    ) -> None:
-        self._session, self._owner = session, caller.owner
-        self._key = idempotency_key.strip('"') if idempotency_key else None
-        self._request_hash = request_hash
+    def __init__(self, session: Session, *, owner: str, key: str | None, request_hash: str) -> None:
+        self._session, self._owner, self._key, self._request_hash = session, owner, key, request_hash
 
-    def answer(self, create: Callable[[], Answer]) -> JSONResponse:
-        """The former answer, or that of ``create``, which is kept with what it made."""
+    def answer(self, create: Callable[[], Answer], *, secret: str | None = None) -> JSONResponse:
+        """The former answer, or that of ``create``, which is kept with what it made.
+
+        The member ``secret`` of the body is never kept: it is null in the answer to a repetition.
+        """
         if self._key is None:
-            return _respond(create())
+            return self._respond(create())
         names = {"owner": self._owner, "key": self._key, "request_hash": self._request_hash}
         if former := recall_answer(self._session, **names):
+            note_replay(self._session)
             return _respond(former, {"Idempotency-Replayed": "true"})
         answer = create()
-        remember_answer(self._session, answer, **names)
+        kept = answer if secret is None else replace(answer, body={**answer.body, secret: None})
+        remember_answer(self._session, kept, **names)
+        return self._respond(answer)
+
+    def _respond(self, answer: Answer) -> JSONResponse:
+        note_answer(self._session, answer)
         return _respond(answer)
 
 
@@ -132,7 +127,25 @@ def _respond(answer: Answer, extra: dict[str, str] | None = None) -> JSONRespons
     return JSONResponse(answer.body, status_code=answer.status_code, headers=headers)
 
 
-Once = Annotated[OnceOnly, Depends()]
+async def answer_once(
+    session: Transaction,
+    caller: Caller,
+    request_hash: Annotated[str, Depends(hash_request)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="Makes a retry safe: the same key and body get the first answer again, for 24 hours. "
+            "A quoted string of 1 to 255 characters.",
+            examples=['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
+        ),
+    ] = None,
+) -> OnceOnly:
+    """By the request's key, if it has one."""
+    key = None if idempotency_key is None else read_key(idempotency_key)
+    return OnceOnly(session, owner=caller.owner, key=key, request_hash=request_hash)
+
+
+Once = Annotated[OnceOnly, Depends(answer_once)]
 JobId = Annotated[str, Path(pattern=ID_PATTERN, examples=["job_x4r2k7abcdefghijklmnop23"])]
 UploadId = Annotated[str, Path(pattern=ID_PATTERN, examples=["upl_x4r2k7abcdefghijklmnop23"])]
 ResourceName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[^:/]+$")]

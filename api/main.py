@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.services import Services
 from heimdall_core import logs
+from heimdall_core.accounts.tokens import token_verifier
 from heimdall_core.database import Database
 from heimdall_core.jobs.hints import HintPublisher
 from heimdall_core.settings import load_settings
@@ -21,5 +22,6 @@ def create() -> FastAPI:
             database=Database(settings.database, application_name="heimdall-api"),
             store=S3Store(settings.storage),
             hints=HintPublisher(settings.redis),
+            tokens=token_verifier(settings.oidc),
         )
     )

@@ -1,8 +1,10 @@
 """Around every request: its id, its log line, the last resort for errors, and a bound on bodies."""
 
+import asyncio
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -11,13 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem_response
+from api.problems import RETRY_AFTER_SECONDS, problem_response
 
 _log = structlog.get_logger("api")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET: Final = ("/livez", "/readyz", "/static")
 
+BODY_SECONDS: Final = 20.0
+BODY_BYTES_PER_SECOND: Final = 128 * 1024
+"""A body has ``BODY_SECONDS``, and as long besides as its largest size takes at this rate."""
 BODY_LIMIT: Final = 1 << 20
+_LENGTH_DIGITS: Final = 20
+"""Of a stated length; what has more of them is too large whatever they are."""
+BODIES_LIMIT: Final = 256 << 20
+"""Of all requests that are being served at a time."""
 UPLOADS_BODY_LIMIT: Final = 16 << 20
 """Room for the names of ``uploads.MAX_FILES`` files."""
 
@@ -70,10 +79,14 @@ class _Exchange:
 
 
 class BodyLimit:
-    """Refuses bodies that are larger than a path takes, before they are read into memory."""
+    """Refuses bodies that are larger than a path takes, before they are in memory, and those that dawdle.
+
+    Nobody has to be known to send a body: all that are in memory at a time are bounded too.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._num_bytes_held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -84,21 +97,46 @@ class BodyLimit:
         if _stated_length(scope) > limit:
             await _too_large(Request(scope), limit)(scope, receive, send)
             return
-        await self._app(scope, _bounded(receive, limit), send)
+        body = _Body(receive, limit, self._hold)
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._hold(-body.num_bytes)
+
+    def _hold(self, num_bytes: int) -> bool:
+        """Counts bytes that came, or with a minus sign went; whether there is room for them."""
+        self._num_bytes_held += num_bytes
+        return self._num_bytes_held <= BODIES_LIMIT
 
 
-def _bounded(receive: Receive, limit: int) -> Receive:
-    num_bytes = 0
+class _Body:
+    """A body in bounded size and time; what comes after it, a disconnection, takes any time."""
 
-    async def bounded() -> Message:
-        nonlocal num_bytes
-        message = await receive()
-        num_bytes += len(message.get("body", b""))
-        if num_bytes > limit:
-            raise HTTPException(413, detail=f"the body is larger than {limit} bytes")
+    def __init__(self, receive: Receive, limit: int, hold: Callable[[int], bool]) -> None:
+        self._receive, self._limit, self._hold = receive, limit, hold
+        seconds = BODY_SECONDS + limit / BODY_BYTES_PER_SECOND
+        self._deadline: float | None = asyncio.get_running_loop().time() + seconds
+        self.num_bytes = 0
+
+    async def receive(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise HTTPException(408, detail="the body did not come in time") from error
+        self._count(len(message.get("body", b"")))
+        if not message.get("more_body", False):
+            self._deadline = None
         return message
 
-    return bounded
+    def _count(self, num_bytes: int) -> None:
+        self.num_bytes += num_bytes
+        has_room = self._hold(num_bytes)
+        if self.num_bytes > self._limit:
+            raise HTTPException(413, detail=f"the body is larger than {self._limit} bytes")
+        if not has_room:
+            detail = "the service holds as many bodies as it can"
+            raise HTTPException(503, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _too_large(request: Request, limit: int) -> ASGIApp:
@@ -108,7 +146,7 @@ def _too_large(request: Request, limit: int) -> ASGIApp:
 
 def _stated_length(scope: Scope) -> int:
     stated = Headers(scope=scope).get("content-length", "")
-    return int(stated) if stated.isdecimal() else 0
+    return int(stated[:_LENGTH_DIGITS]) if stated.isdecimal() else 0
 
 
 def _request_id(scope: Scope) -> str:

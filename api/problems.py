@@ -17,11 +17,13 @@ from api.validation import ProblemEntry, judge_validation
 from heimdall_core.domain.errors import (
     Conflict,
     DataError,
+    DuplicateJob,
     Forbidden,
     HeimdallError,
     InfrastructureError,
     InvalidRequest,
     NotFound,
+    PreconditionFailed,
     PromotionRefused,
     RequestError,
     Unauthenticated,
@@ -36,18 +38,30 @@ STATUS: Mapping[type[Exception], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    PreconditionFailed: 412,
     InvalidRequest: 422,
     RequestError: 400,
     DataError: 422,
     InfrastructureError: 503,
     HeimdallError: 500,
     sqlalchemy.exc.DataError: 422,
+    UnicodeEncodeError: 422,
     sqlalchemy.exc.OperationalError: 503,
     sqlalchemy.exc.InterfaceError: 503,
     sqlalchemy.exc.TimeoutError: 503,
 }
 
-_FRAMEWORK_CODES = {404: "unknown_path", 405: "method_not_allowed", 413: "body_too_large"}
+_FRAMEWORK_CODES = {
+    404: "unknown_path",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+    503: "too_many_bodies",
+}
+PROBLEMS_PATH = "/problems"
+"""Where a page for each code lies: `type` is relative to the service, so it is the same everywhere."""
+_TYPES = {"quota_exceeded": "https://iana.org/assignments/http-problem-types#quota-exceeded"}
+_OF_A_MOMENT = {"Retry-After": "1"}
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_AFTER_SECONDS)}}
 
 _log = structlog.get_logger("api")
@@ -56,7 +70,10 @@ _log = structlog.get_logger("api")
 class Problem(BaseModel):
     """An error (RFC 9457)."""
 
-    type: str = Field(examples=["urn:heimdall:problem:dataset_not_found"])
+    type: str = Field(
+        description="A page of this service that explains the code; for `quota_exceeded` that of IANA.",
+        examples=["/problems/dataset_not_found"],
+    )
     title: str = Field(examples=["Dataset not found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["no dataset 'northwest'"])
@@ -67,6 +84,14 @@ class Problem(BaseModel):
     errors: list[ProblemEntry] | None = Field(default=None, description="Each wrong field of the request.")
     verdict: dict[str, Any] | None = Field(
         default=None, description="Of `promotion_refused`: the gate's verdict, check by check."
+    )
+    links: dict[str, str] | None = Field(
+        default=None, description="Of `duplicate_job`: `job`, and `model_version` if it registered one."
+    )
+    violated_policies: list[str] | None = Field(
+        default=None,
+        serialization_alias="violated-policies",
+        description="Of `quota_exceeded`: names in `RateLimit-Policy`.",
     )
 
 
@@ -79,11 +104,13 @@ def problem_response(
     hint: str | None = None,
     errors: Sequence[ProblemEntry] = (),
     verdict: Mapping[str, object] | None = None,
+    links: Mapping[str, str] | None = None,
+    violated_policies: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The answer that states the problem."""
     problem = Problem(
-        type=f"urn:heimdall:problem:{code}",
+        type=_TYPES.get(code, f"{PROBLEMS_PATH}/{code}"),
         title=code.replace("_", " ").capitalize(),
         status=status,
         detail=detail,
@@ -93,9 +120,11 @@ def problem_response(
         hint=hint,
         errors=list(errors) or None,
         verdict=None if verdict is None else dict(verdict),
+        links=None if links is None else dict(links),
+        violated_policies=list(violated_policies) or None,
     )
     return JSONResponse(
-        problem.model_dump(exclude_none=True),
+        problem.model_dump(exclude_none=True, by_alias=True),
         status_code=status,
         headers={**_HEADERS.get(status, {}), **(headers or {})},
         media_type=MEDIA_TYPE,
@@ -108,6 +137,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _from_validation)
     app.add_exception_handler(HTTPException, _from_framework)
     app.add_exception_handler(sqlalchemy.exc.DataError, _from_unstorable)
+    app.add_exception_handler(UnicodeEncodeError, _from_unstorable)
     for kind in (
         sqlalchemy.exc.OperationalError,
         sqlalchemy.exc.InterfaceError,
@@ -135,6 +165,8 @@ def _from_ours(request: Request, error: Exception) -> JSONResponse:
         hint=error.hint,
         errors=[ProblemEntry(detail=p.detail, pointer=f"#{p.pointer}") for p in problems],
         verdict=error.verdict if isinstance(error, PromotionRefused) else None,
+        links=error.links if isinstance(error, DuplicateJob) else None,
+        headers=_OF_A_MOMENT if error.stable_code == "idempotency_key_in_use" else None,
     )
 
 
@@ -184,7 +216,7 @@ def _from_database(request: Request, error: Exception) -> JSONResponse:
 
 
 def _from_unstorable(request: Request, error: Exception) -> JSONResponse:
-    """What no pattern forbids and PostgreSQL cannot hold: a NUL in a text, a number beyond its type."""
+    """What no pattern forbids and PostgreSQL cannot hold: NUL, half a surrogate pair, a number too large."""
     _log.warning("unstorable_value", reason=str(getattr(error, "orig", None) or error))
     return problem_response(
         request,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from heimdall_core.accounts.tokens import TokenVerifier
 from heimdall_core.database import Database
 from heimdall_core.domain.ports import ObjectStore
 from heimdall_core.settings import Settings
@@ -52,3 +53,5 @@ class Services:
     database: Database
     store: HandoutStore
     hints: Hints
+    tokens: TokenVerifier | None = None
+    """Of the issuer, if the settings name one."""

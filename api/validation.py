@@ -98,6 +98,8 @@ def _detail(error: Mapping[str, Any]) -> str:
         return "this field is required"
     if kind == "union_tag_invalid":
         return _kind_detail(error["ctx"])
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
     remedy = message.removeprefix("Input ").removeprefix("Value error, ")
     return f"{_shown(error.get('input'))} is not a valid value: it {remedy[0].lower()}{remedy[1:]}"
 

@@ -29,8 +29,8 @@ COMPOSITIONS = {
     "api": ("import api.main; assert api.main.create().openapi()['paths']", "import heimdall_core.migrate"),
     "worker": ("import worker.celery_app", "from worker.trainers import PRELOAD as p; [*map(__import__, p)]"),
 }
-#: Not in the lock: the project, what `pip freeze` leaves out, what only torch's CUDA wheels bring.
-UNLOCKED = ("heimdall-training", "setuptools", "nvidia-", "triton", "cuda-")
+#: Not in the lock: what is ours, what `pip freeze` leaves out, what only torch's CUDA wheels bring.
+UNLOCKED = ("heimdall-", "setuptools", "nvidia-", "triton", "cuda-")
 
 
 def main() -> None:

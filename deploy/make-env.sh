@@ -16,6 +16,7 @@ fill() {
         -e "s/^HEIMDALL_STORAGE__ACCESS_KEY_ID=$/&heimdall$(random 8)/" \
         -e "s/^HEIMDALL_STORAGE__SECRET_ACCESS_KEY=$/&$(random 40)/" \
         -e "s/^HEIMDALL_BOOTSTRAP_KEY=$/&hmd_$(random 40)/" \
+        -e "s/^HEIMDALL_WEBHOOKS__SECRET_KEY=$/&$(random 64)/" \
         -e "s/^HEIMDALL_WORKER_NAME=$/&worker@$(uname -n)/" \
         "$example"
 }

@@ -1,6 +1,5 @@
 """What an exported file is made and tried with, out of the dataset that the network was trained on."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -23,12 +22,10 @@ from heimdall_core.export.sessions import run_session
 from heimdall_core.export.verification import Evidence
 from heimdall_core.features import FeatureSet
 from heimdall_core.features.fetching import fetch_session
-from heimdall_core.networks import LocalizationNet, PlanePrediction
-from heimdall_core.networks.prediction import Components
+from heimdall_core.networks import LocalizationNet
 from heimdall_core.prediction import NUM_MOMENTS, to_predictions
-from heimdall_core.recordings.geodesy import to_plane_km
 from heimdall_core.training.dataset import HeimdallDataset
-from heimdall_core.training.inference import PlaneGaussians, average_segments, predict
+from heimdall_core.training.inference import predict, read_mixtures
 from heimdall_core.training.inference import to_predictions as in_degrees
 
 Float32 = NDArray[np.float32]
@@ -36,8 +33,6 @@ Origin = tuple[float, float]
 _NUM_RECORDED_SESSIONS = 8
 _BATCH = 32
 _CALIBRATION_SEED = 0
-_LOG_M2_PER_KM2 = math.log(1e6)
-_SMALLEST_WEIGHT = 1e-30
 HELD_BACK: tuple[Split, ...] = ("val", "test")
 
 
@@ -100,7 +95,7 @@ def _judge(
     origin = (manifest.origin_latitude, manifest.origin_longitude)
     gaussians = predict(net, HeimdallDataset(features, "val", training=False))
     val = _accuracy(in_degrees(gaussians, origin), features, "val", origin)
-    mixture_nll = _mixture_nll_per_m2(gaussians, features, "val")
+    mixture_nll = gaussians.mixture_nll_per_m2(_targets_km(features, "val"))
     return Judge(
         reference={
             "val": replace(val, mixture_nll_per_m2=mixture_nll),
@@ -133,39 +128,12 @@ def _score(
     found = _accuracy(predictions, features, split, origin)
     if len(outputs) <= NUM_MOMENTS:
         return found
-    mixtures = _mixtures(outputs, counts, origin)
-    return replace(found, mixture_nll_per_m2=_mixture_nll_per_m2(mixtures, features, split))
+    mixtures = read_mixtures(outputs, counts, origin)
+    return replace(found, mixture_nll_per_m2=mixtures.mixture_nll_per_m2(_targets_km(features, split)))
 
 
-def _mixtures(outputs: Sequence[Float32], counts: Sequence[int], origin: Origin) -> PlaneGaussians:
-    """What a graph's outputs for the segments of sessions, so many each, say of each session in the plane."""
-    positions, sigma_m, correlation, weight, *places = (output.astype(np.float64) for output in outputs)
-    plane = PlanePrediction(
-        mean_km=_in_plane(positions, origin),
-        sigma_km=torch.from_numpy(sigma_m / 1e3),
-        correlation=torch.from_numpy(correlation),
-        components=Components(
-            log_weight=torch.from_numpy(weight).clamp_min(_SMALLEST_WEIGHT).log(),
-            mean_km=_in_plane(places[0], origin),
-            sigma_km=torch.from_numpy(places[1] / 1e3),
-            correlation=torch.from_numpy(places[2]),
-        ),
-    )
-    item_S = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
-    return average_segments(plane, item_S, len(counts))
-
-
-def _in_plane(degrees: NDArray[np.float64], origin: Origin) -> torch.Tensor:
-    east_km, north_km = to_plane_km(degrees[..., 0], degrees[..., 1], origin=origin)
-    return torch.from_numpy(np.stack([east_km, north_km], axis=-1))
-
-
-def _mixture_nll_per_m2(found: PlaneGaussians, features: FeatureSet, split: Split) -> float | None:
-    """Mean over the sessions of a split; None: nothing was said of components."""
-    if found.mixtures is None:
-        return None
-    targets_km = features.targets_km[features.indices(split)].astype(np.float64)
-    return float(found.mixtures.nll(targets_km).mean() + _LOG_M2_PER_KM2)
+def _targets_km(features: FeatureSet, split: Split) -> NDArray[np.float32]:
+    return features.targets_km[features.indices(split)]
 
 
 def _accuracy(predictions: Predictions, features: FeatureSet, split: Split, origin: Origin) -> Accuracy:

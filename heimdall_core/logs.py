@@ -9,7 +9,15 @@ from typing import Any
 import structlog
 
 _SECRET_NAME = re.compile(r"authorization|cookie|password|secret|token|api_?key|credential", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"hmd_[A-Za-z0-9_-]{8,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|X-Amz-Signature=[0-9a-f]+")
+_SECRET_VALUE = re.compile(
+    r"hmd_[A-Za-z0-9_-]{8,}"
+    r"|whsec_[A-Za-z0-9+/=_-]{8,}"
+    r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"  # a JSON web token
+    r"|(?<=://)[^/\s@]*:[^\s@]+(?=@)"
+    r"|(?<=bearer )\S{8,}"
+    r"|(?<=signature=)[^&\s\"']+|(?<=x-amz-security-token=)[^&\s\"']+",
+    re.IGNORECASE,
+)
 _HIDDEN = "***"
 
 
@@ -37,6 +45,17 @@ def configure(log_format: str, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    _take_over("uvicorn", "uvicorn.error")
+    # Every request has a line of ours; uvicorn's would tell its query, unredacted.
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def _take_over(*names: str) -> None:
+    """Lets loggers that brought their own handlers write as all others do."""
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 def _renderers(log_format: str) -> list[structlog.typing.Processor]:

@@ -4,7 +4,7 @@ It needs no database. The dataset is seen through the model: its receivers in it
 feature settings. A receiver that the model does not know is left out, one that the dataset lacks is absent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,8 +25,9 @@ from heimdall_core.export.metadata import INPUT_NAME, ModelFacts, read_facts
 from heimdall_core.export.parity import open_session
 from heimdall_core.features import FeatureCache, FeatureSet
 from heimdall_core.outcomes import describe_report
-from heimdall_core.prediction import Float32, to_predictions
+from heimdall_core.prediction import NUM_MOMENTS, Float32, to_predictions
 from heimdall_core.training.assessment import tell_suspects, watch
+from heimdall_core.training.inference import read_mixtures
 from heimdall_core.training.provenance import describe_dataset, to_plain
 from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.reporting import JobReporter
@@ -126,7 +127,8 @@ class ModelEvaluation:
 
     def _report(self, features: FeatureSet, seen: Manifest) -> EvaluationReport:
         places = features.indices(self._split)
-        predictions = to_predictions(list(self._outputs(features, places)))
+        outputs = list(self._outputs(features, places))
+        predictions = to_predictions(outputs)
         watched = watch(self._reporter, begin=_ABLATION_BEGINS)
         return build_report(
             feature_set=features,
@@ -140,7 +142,18 @@ class ModelEvaluation:
                 origin=(seen.origin_latitude, seen.origin_longitude),
                 trained_on=self._which_trained_on(features),
             ),
+            mixture_nll_per_m2=self._mixture_nll_per_m2(outputs, features, places),
         )
+
+    def _mixture_nll_per_m2(
+        self, outputs: Sequence[Sequence[Float32]], features: FeatureSet, places: NDArray[np.int64]
+    ) -> float | None:
+        """None: the model predicts no mixtures."""
+        if len(outputs[0]) <= NUM_MOMENTS:
+            return None
+        joined = [np.concatenate(of_all) for of_all in zip(*outputs, strict=True)]
+        found = read_mixtures(joined, [len(of_one[0]) for of_one in outputs], self._facts.origin)
+        return found.mixture_nll_per_m2(features.targets_km[places])
 
     def _outputs(self, features: FeatureSet, places: NDArray[np.int64]) -> Iterator[list[Float32]]:
         on_progress = watch(self._reporter, end=_ABLATION_BEGINS)

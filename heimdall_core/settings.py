@@ -2,12 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heimdall_core.domain.job import JobKind
+from heimdall_core.domain.scopes import READ_SCOPES, Scope
+
+SignatureAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def is_confidential(url: str) -> bool:
+    """Whether nobody between can read or change what comes from there: TLS, or this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
 class _Group(BaseModel):
@@ -153,6 +164,117 @@ class PromotionSettings(_Group):
         return self
 
 
+class EventSettings(_Group):
+    """Open streams of events, of each API process."""
+
+    max_streams: Annotated[int, Field(ge=1)] = 800
+    """Each is a file descriptor, of which a process often has 1024."""
+    keep_alive_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """A stream on which nothing happens carries a comment so often."""
+    key_check_seconds: Annotated[float, Field(gt=0, le=50)] = 30.0
+    """A stream outlives its key by no more than this."""
+    max_waiting: Annotated[int, Field(ge=1)] = 1000
+    """Events that a follower may be behind before its stream is ended; it comes back for them."""
+    send_timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """A follower that takes nothing for so long is given up."""
+
+
+MIN_SECRET_KEY_CHARS = 32
+
+
+class WebhookSettings(_Group):
+    """What webhooks may call, and how; see docs/webhooks.md. API and control worker need the same."""
+
+    allow_http: bool = False
+    """Whether ``http`` URLs may be called too."""
+    allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that may be called though they are not global, such as ``["10.0.0.0/8"]``."""
+    secret_key: SecretStr | None = None
+    """Encrypts signing secrets in the database: of several, comma-separated, the first; all decrypt them."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 15.0
+    rotation_hours: Annotated[float, Field(ge=0)] = 24.0
+    """A replaced secret signs beside the new one for so long."""
+    max_endpoints: Annotated[int, Field(ge=1)] = 50
+    """Of one owner."""
+    senders: Annotated[int, Field(ge=1, le=64)] = 8
+    """Deliveries that a control worker sends at a time."""
+
+    @model_validator(mode="after")
+    def _long_keys(self) -> Self:
+        keys = [] if self.secret_key is None else self.secret_key.get_secret_value().split(",")
+        if any(len(key.strip()) < MIN_SECRET_KEY_CHARS for key in keys):
+            raise ValueError(f"secret_key: each key needs at least {MIN_SECRET_KEY_CHARS} random characters")
+        return self
+
+
+class RateLimitSettings(_Group):
+    """How much one API key may ask of all API processes together; see docs/http.md."""
+
+    enabled: bool = True
+    requests: Annotated[int, Field(ge=1)] = 6000
+    """In a window; unspent ones add up to no more than this."""
+    window_seconds: Annotated[float, Field(ge=1)] = 60.0
+
+
+class AccessSettings(_Group):
+    """What a caller may do who has not said who it is."""
+
+    anonymous_scopes: tuple[Scope, ...] = ()
+    """Only those that read, such as ``["jobs:read:all", "models:read"]``."""
+
+    @model_validator(mode="after")
+    def _only_reading(self) -> Self:
+        if writing := [scope.value for scope in self.anonymous_scopes if scope.value not in READ_SCOPES]:
+            allowed = ", ".join(sorted(READ_SCOPES))
+            raise ValueError(
+                f"anonymous_scopes may not hold {', '.join(writing)}: only {allowed} can be for everybody"
+            )
+        return self
+
+
+class OidcSettings(_Group):
+    """Bearer tokens (JWT) of an OpenID Connect issuer, beside API keys; see docs/security.md."""
+
+    issuer: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """As ``iss`` states it, such as ``https://sso.example.org/realms/heimdall``; default: no tokens."""
+    audience: tuple[str, ...] = ()
+    """``aud`` must name one of these."""
+    jwks_uri: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """The issuer's public keys; default: where its ``/.well-known/openid-configuration`` says."""
+    algorithms: Annotated[tuple[SignatureAlgorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
+    leeway_seconds: Annotated[int, Field(ge=0, le=300)] = 30
+    """By how much the issuer's clock may differ."""
+    owner_claim: str = "preferred_username"
+    """Who owns what a token's holder makes; ``sub`` where a token lacks it."""
+    owner_prefix: Annotated[str, Field(max_length=50)] = ""
+    """Before that name, to keep the issuer's names apart from those of API keys."""
+    client_id: str | None = None
+    """Also takes the roles of this client: ``resource_access.<client_id>.roles``."""
+    roles_claim: str = "realm_access.roles"
+    """Dotted path of the list of roles."""
+    role_scopes: Mapping[str, tuple[Scope, ...]] = {}
+    """What each role opens, such as ``{"trainer": ["jobs:read", "jobs:write"]}``; no other opens anything."""
+    key_days: Annotated[float, Field(gt=0)] = 30.0
+    """An API key that a token's holder makes ends after so long at most, unless it is an admin's."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 3.0
+    """Of a request to the issuer."""
+    jwks_seconds: Annotated[float, Field(ge=10)] = 600.0
+    """How long the issuer's keys are taken as they are."""
+    allow_http: bool = False
+    """Whether the issuer may be asked without TLS where it is not on this machine."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.issuer is not None and not self.audience:
+            raise ValueError("audience is missing: without it tokens made for other services would be taken")
+        for name, url in (("issuer", self.issuer), ("jwks_uri", self.jwks_uri)):
+            if url is not None and not self.allow_http and not is_confidential(url):
+                raise ValueError(
+                    f"{name} is not https: whoever sits between could sign tokens; or set allow_http"
+                )
+        return self
+
+
 class RetentionSettings(_Group):
     """What is kept of jobs, and how long."""
 
@@ -164,6 +286,8 @@ class RetentionSettings(_Group):
     upload_days: Annotated[float, Field(gt=0)] = 7.0
     """Uploaded files are deleted so long after their import ended, or if they were never completed."""
     idempotency_hours: Annotated[float, Field(gt=0)] = 24.0
+    delivery_days: Annotated[float, Field(gt=0)] = 30.0
+    """Of webhook deliveries that have ended."""
 
 
 class Settings(BaseSettings):
@@ -188,6 +312,11 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     promotion: PromotionSettings = PromotionSettings()
     retention: RetentionSettings = RetentionSettings()
+    access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    events: EventSettings = EventSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     home: Path = Path("~/.heimdall").expanduser()
     cache_dir: Path = Path("~/.heimdall/cache").expanduser()
     bootstrap_key: SecretStr | None = None

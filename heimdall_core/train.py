@@ -26,7 +26,7 @@ from heimdall_core.local.arguments import parse_arguments as parse
 from heimdall_core.local.checkpoints import (
     network_of,
     plane_scale_of,
-    require_same_backbone,
+    require_fitting,
     require_same_network,
     resume_point,
 )
@@ -110,7 +110,7 @@ class _Run:
         if options.checkpoint:
             require_same_network(options.checkpoint, spec.model, manifest)
         if options.init_from:
-            require_same_backbone(options.init_from, spec.model)
+            require_fitting(options.init_from, spec.model)
         root = options.store_root or str(self._output_dir)
         self._store = RunStore(open_recordings(root), self._output_dir, self._checkpoint_dir)
         return self._described(self._run_pipeline(spec, manifest, self._store, tracking))

@@ -3,7 +3,13 @@
 from alembic import context
 from sqlalchemy import text
 
-from heimdall_core.database import catalogue_tables, job_tables  # noqa: F401 - registers the tables
+from heimdall_core.database import (  # noqa: F401 - registers the tables
+    account_tables,
+    catalogue_tables,
+    job_tables,
+    notification_tables,
+    schedule_tables,
+)
 from heimdall_core.database.base import Base
 
 connection = context.config.attributes["connection"]

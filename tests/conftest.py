@@ -1,6 +1,8 @@
 """Real engines for the tests that need them: PostgreSQL, Valkey and S3 from the wheels, started once."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +21,41 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 PLATFORM_TABLES = ("measurements", "recording_sessions", "known_sources", "websdr_stations")
+#: What all tests together take of the disk at most, and half as much again.
+NEEDED_BYTES = 3e9
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """All tests together are not begun where the disk would be full before they end."""
+    config = session.config
+    if config.args_source is not config.ArgsSource.TESTPATHS or hasattr(config, "workerinput"):
+        return
+    folder = Path(config.option.basetemp or os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir())
+    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+    if free < NEEDED_BYTES:
+        raise pytest.UsageError(
+            f"{free / 1e9:.1f} GB are free in {folder}, and the tests need {NEEDED_BYTES / 1e9:.0f} GB: "
+            "free some, or name another folder with TMPDIR"
+        )
 
 
 @pytest.fixture(scope="session")
 def engines_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The settings of engines that run as long as the tests."""
-    with EmbeddedStack(tmp_path_factory.mktemp("engines"), services=False) as stack:
+    """The settings of engines that run as long as the tests; only their logs stay."""
+    home = tmp_path_factory.mktemp("engines")
+    with EmbeddedStack(home, services=False) as stack:
         yield stack.environment
+    for name in ("postgres", "valkey", "s3"):
+        shutil.rmtree(home / name, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What the tests of one module share, and leave to nobody."""
+    folder = tmp_path_factory.mktemp("module")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +84,8 @@ def database(migrated_database: Database) -> Database:
     with migrated_database.engine.begin() as connection:
         tables = connection.scalars(
             text(
-                "select tablename from pg_tables where schemaname = 'training' and tablename <> 'alembic_version'"
+                "select tablename from pg_tables where schemaname = 'training' "
+                "and tablename not in ('alembic_version', 'audit_log')"  # the latter lets nobody empty it
             )
         ).all()
         names = [f"training.{t}" for t in tables] + [f"heimdall.{t}" for t in PLATFORM_TABLES]

@@ -13,7 +13,7 @@ from heimdall_core.jobs.hints import HintPublisher
 from heimdall_core.jobs.leases import database_uptime_seconds, reap_expired
 from heimdall_core.registry.automatic_promotion import refuse_abandoned
 from heimdall_core.settings import LeaseSettings, Settings
-from worker import retention
+from worker import retention, schedules
 from worker.reaper_hold import ReaperHold
 
 _log = structlog.get_logger(__name__)
@@ -107,6 +107,8 @@ RETAIN_HISTORY = ControlTask(name="heimdall.retain_history", run=retention.retai
 RETAIN_UPLOADS = ControlTask(name="heimdall.retain_uploads", run=retention.retain_uploads)
 RETAIN_ANSWERS = ControlTask(name="heimdall.retain_answers", run=retention.retain_answers)
 SWEEP_LITTER = ControlTask(name="heimdall.sweep_litter", run=retention.sweep_litter)
+RETAIN_DELIVERIES = ControlTask(name="heimdall.retain_deliveries", run=retention.retain_deliveries)
+RUN_SCHEDULES = ControlTask(name="heimdall.run_schedules", run=schedules.run_schedules)
 CONTROL_TASKS = (
     REAP,
     DISPATCH,
@@ -119,6 +121,8 @@ CONTROL_TASKS = (
     RETAIN_UPLOADS,
     RETAIN_ANSWERS,
     SWEEP_LITTER,
+    RETAIN_DELIVERIES,
+    RUN_SCHEDULES,
 )
 
 
@@ -136,6 +140,8 @@ def beat_schedule(lease: LeaseSettings) -> dict[str, Any]:
         RETAIN_UPLOADS: 900.0,
         RETAIN_ANSWERS: 900.0,
         SWEEP_LITTER: 3600.0,
+        RETAIN_DELIVERIES: 900.0,
+        RUN_SCHEDULES: 5.0,
     }
     return {
         task.name: {"task": task.name, "schedule": seconds, "options": {"expires": seconds}}

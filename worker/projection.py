@@ -6,11 +6,13 @@ An MLflow that is away delays it, no more.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import exists, func, literal, select, update
+from sqlalchemy import Connection, exists, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import aliased
 
 from heimdall_core.database.engine import Database
@@ -34,53 +36,70 @@ RUN_TOPIC = "mlflow.run"
 """A job has ended: its run must be complete, and ended too."""
 
 _LEASE_SECONDS = 60.0
+_LONGEST_DELIVERY_SECONDS = 300.0
+"""A projector that has not gone on to the next entry by then is frozen: another may take its place."""
 _RETRY_CEILING_SECONDS = 300.0
 _AWAY_PAUSE = timedelta(seconds=30)
 _ENDED_WITHIN = timedelta(days=7)
 _RUNS_PER_LOOK = 200
-_TRACKED_KINDS = (JobKind.TRAIN.value, JobKind.EXPORT.value)
+_TRACKED_KINDS = (JobKind.TRAIN.value, JobKind.EXPORT.value, JobKind.EVALUATE.value)
 _TERMINAL = [status.value for status in JobStatus if status.is_terminal]
 _log = structlog.get_logger(__name__)
 
 
 def deliver_due(database: Database, settings: Settings) -> int:
     """Delivers every due entry; returns how many succeeded: none if it is being done already."""
-    with _alone(database) as is_alone:
-        if not is_alone:
+    with _turn(database) as turn:
+        if not turn.is_ours():
             return 0
         _enter_ended_jobs(database)
-        delivered = _deliver_all(database, settings)
-        if delivered:
+        delivered = _deliver_all(database, settings, turn)
+        if delivered and turn.is_ours():
             _end_strays(database, settings)
         return delivered
 
 
 def end_stray_runs(database: Database, settings: Settings) -> None:
     """Ends runs of ended jobs that say they are running, though there may be nothing to deliver."""
-    with _alone(database) as is_alone:
-        if is_alone:
+    with _turn(database) as turn:
+        if turn.is_ours():
             _end_strays(database, settings)
 
 
-@contextmanager
-def _alone(database: Database) -> Iterator[bool]:
-    """Whether nobody else projects meanwhile: two would each make what the other has not made yet.
+@dataclass(slots=True)
+class _Turn:
+    """The right to project, one's at a time: two would each make what the other has not made yet."""
 
-    The lock ends with its connection, so with its process.
+    _connection: Connection
+    _is_ours: bool
+
+    def is_ours(self) -> bool:
+        """Whether it still is; asking prolongs it."""
+        if self._is_ours:
+            try:
+                self._connection.execute(text("select 1"))
+            except DBAPIError:
+                self._is_ours = False
+                _log.warning("projection_turn_lost")
+        return self._is_ours
+
+
+@contextmanager
+def _turn(database: Database) -> Iterator[_Turn]:
+    """A lock that ends with its transaction, which PostgreSQL ends where the process is frozen.
+
+    Between its statements the transaction holds no snapshot, so that it is in no other's way.
     """
     key = func.hashtextextended("mlflow projection", 0)
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        is_alone = bool(connection.scalar(select(func.pg_try_advisory_lock(key))))
-        try:
-            yield is_alone
-        finally:
-            if is_alone:
-                connection.execute(select(func.pg_advisory_unlock(key)))
+    with database.engine.connect() as connection:
+        limit = f"set local idle_in_transaction_session_timeout = '{_LONGEST_DELIVERY_SECONDS:.0f}s'"
+        connection.execute(text(limit))
+        yield _Turn(connection, bool(connection.scalar(select(func.pg_try_advisory_xact_lock(key)))))
 
 
-def _deliver_all(database: Database, settings: Settings) -> int:
+def _deliver_all(database: Database, settings: Settings, turn: _Turn) -> int:
     delivered = 0
-    while (entry := _take_due(database)) is not None:
+    while turn.is_ours() and (entry := _take_due(database)) is not None:
         try:
             _deliver(database, settings, entry)
         except Exception as error:  # noqa: BLE001 - MLflow raises its own, requests' and SQLAlchemy's

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from heimdall_core.jobs import retention, upload_retention
+from heimdall_core.notifications.deliveries import delete_old_deliveries
 from heimdall_core.storage import S3Store
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ def retain_answers(plane: "ControlPlane") -> None:
     hours = plane.settings.retention.idempotency_hours
     answers = _in_batches(plane, lambda s: retention.delete_old_answers(s, hours=hours))
     _tell("answers", deleted=answers)
+
+
+def retain_deliveries(plane: "ControlPlane") -> None:
+    """Deletes webhook deliveries that ended long ago."""
+    days = plane.settings.retention.delivery_days
+    deliveries = _in_batches(plane, lambda s: delete_old_deliveries(s, days=days))
+    _tell("deliveries", deleted=deliveries)
 
 
 def sweep_litter(plane: "ControlPlane") -> None:

@@ -17,6 +17,7 @@ from worker.reaper_hold import ReaperHold
 from worker.slots import SlotPool
 from worker.supervision import Host
 from worker.trainers import ForkServer
+from worker.webhook_sender import WebhookSender
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +26,7 @@ _log = structlog.get_logger(__name__)
 class _Roles:
     slots: SlotPool | None = None
     plane: ControlPlane | None = None
+    webhooks: WebhookSender | None = None
 
 
 _roles = _Roles()
@@ -50,6 +52,8 @@ def start(queues: Collection[str], settings: Settings) -> None:
         database = Database(settings.database, application_name="heimdall-control")
         hold = ReaperHold(settings.lease.lease_seconds)
         _roles.plane = ControlPlane(database=database, hints=hints, settings=settings, hold=hold)
+        _roles.webhooks = WebhookSender(database, settings.webhooks)
+        _roles.webhooks.start()
     _log.info("role_started", queues=sorted(queues))
 
 
@@ -80,5 +84,7 @@ def join() -> None:
     """Waits for the trainers' end."""
     if _roles.slots:
         _roles.slots.join()
+    if _roles.webhooks:
+        _roles.webhooks.close()
     if _roles.plane:
         _roles.plane.hints.close()

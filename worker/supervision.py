@@ -78,7 +78,10 @@ class Attempt:
         )
         self._stop = StopSequence(host.settings.lease.stop_grace_seconds)
         self._job_folder = host.settings.home / "work" / claim.job_id
-        self._log = _log.bind(job_id=claim.job_id, attempt=claim.attempt)
+        # The attempt is a step of the trace of the request that made the job.
+        self._trace = claim.trace and claim.trace.child()
+        traced = {} if self._trace is None else {"trace_id": self._trace.trace_id}
+        self._log = _log.bind(job_id=claim.job_id, attempt=claim.attempt, **traced)
 
     def run(self) -> None:
         """Never raises: whatever happens, the lease runs out and the reaper sees to the job."""
@@ -135,6 +138,8 @@ class Attempt:
             "num_threads": settings.worker.torch_threads or max(1, cores // slots),
             "alive_until": self._alive_until(),
             "resume_from": self._resume_from(),
+            "traceparent": self._trace and self._trace.traceparent,
+            "tracestate": self._trace and self._trace.state,
         }
 
     def _resume_from(self) -> dict[str, Any] | None:

@@ -11,12 +11,16 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import structlog
+
 from heimdall_core.domain.errors import ErrorCategory, ErrorInfo, HeimdallError
 from heimdall_core.domain.ports import JobStopped, StopRequest
+from heimdall_core.domain.tracing import read_trace
 from worker.pipe_reporter import PipeReporter
 from worker.process_control import boot_seconds
 
@@ -42,10 +46,28 @@ def main(*, control: int, events: int) -> int:
     if start.get("devices") is not None:
         # Before torch looks for the first time: the server never touched CUDA.
         os.environ["CUDA_VISIBLE_DEVICES"] = start["devices"]
+    join_trace(start)
     reporter = PipeReporter(events)
     signal.signal(signal.SIGTERM, _stop_now)
     _watch_supervisor(lines.fileno(), reporter, alive_until=start["alive_until"])
     return run(start, reporter)
+
+
+def join_trace(start: Mapping[str, Any]) -> None:
+    """Makes what this process does part of the job's trace: its log lines, and what reads ``TRACEPARENT``.
+
+    The variables are those in which OpenTelemetry hands a trace to a process.
+    """
+    trace = read_trace(start.get("traceparent"), start.get("tracestate"))
+    names = {"job_id": start.get("job_id"), "attempt": start.get("attempt")}
+    structlog.contextvars.bind_contextvars(**names)
+    for variable in ("TRACEPARENT", "TRACESTATE"):
+        os.environ.pop(variable, None)
+    if trace is not None:
+        structlog.contextvars.bind_contextvars(trace_id=trace.trace_id)
+        os.environ["TRACEPARENT"] = trace.traceparent
+        if trace.state:
+            os.environ["TRACESTATE"] = trace.state
 
 
 def run(start: dict[str, Any], reporter: PipeReporter) -> int:

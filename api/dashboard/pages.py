@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Cookie, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
+from api.callers import circumstances_of
 from api.dashboard.views import view_job, view_jobs
 from api.dependencies import Composition, JobId, Transaction
 from api.services import Services
@@ -68,7 +69,7 @@ def sign_in(
 ) -> Response:
     """Keeps the key in a cookie that only this server gets back."""
     key = form.get("key", "").strip()
-    viewer = _authenticated(services, key)
+    viewer = _authenticated(services, key, request)
     if viewer is None:
         return render_page("sign_in.html", status_code=401, error="This key is not known.")
     response = RedirectResponse("/", status_code=303)
@@ -91,10 +92,13 @@ def sign_out() -> Response:
     return response
 
 
-def _authenticated(services: Services, key: str) -> Principal | None:
+def _authenticated(services: Services, key: str, request: Request | None = None) -> Principal | None:
+    """Whose key it is, if it may read jobs; with the ``request`` of a sign-in a refusal is noted."""
     try:
         with services.database.transaction() as session:
             principal = authenticate(session, key)
-    except Unauthenticated:
+    except Unauthenticated as error:
+        if request is not None:
+            request.app.state.refusals.note(error, None, circumstances_of(request))
         return None
-    return principal if principal.is_admin or "jobs:read" in principal.scopes else None
+    return principal if principal.may("jobs:read") else None

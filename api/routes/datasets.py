@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Depends, Response
 from sqlalchemy.orm import Session
 
+from api.conditional import NOT_MODIFIED, Conditional
 from api.dependencies import (
     Caller,
     Composition,
@@ -62,6 +63,7 @@ _EXAMPLES: dict[str, Any] = {
         },
     },
 }
+IfChanged = Annotated[Conditional, Depends()]
 DefinitionBody = Annotated[DatasetDefinition, Body(openapi_examples=_EXAMPLES)]
 
 
@@ -116,10 +118,12 @@ def list_all_datasets(
     return page_document(page, lambda row: dataset_document(row, store))
 
 
-@router.get("/{name}", dependencies=[needs("datasets:read")])
-def read_dataset(name: ResourceName, session: Transaction, store: Store) -> DatasetDocument:
+@router.get(
+    "/{name}", response_model=DatasetDocument, dependencies=[needs("datasets:read")], responses=NOT_MODIFIED
+)
+def read_dataset(name: ResourceName, session: Transaction, store: Store, conditional: IfChanged) -> Response:
     """The newest version of a dataset."""
-    return dataset_document(list_dataset_versions(session, name)[0], store)
+    return conditional.answer(dataset_document(list_dataset_versions(session, name)[0], store))
 
 
 @router.get("/{name}/versions", dependencies=[needs("datasets:read")])
@@ -130,9 +134,18 @@ def list_versions_of_dataset(name: ResourceName, session: Transaction, store: St
     )
 
 
-@router.get("/{name}/versions/{version}", dependencies=[needs("datasets:read")])
+@router.get(
+    "/{name}/versions/{version}",
+    response_model=DatasetDocument,
+    dependencies=[needs("datasets:read")],
+    responses=NOT_MODIFIED,
+)
 def read_dataset_version(
-    name: ResourceName, version: VersionNumber, session: Transaction, store: Store
-) -> DatasetDocument:
+    name: ResourceName,
+    version: VersionNumber,
+    session: Transaction,
+    store: Store,
+    conditional: IfChanged,
+) -> Response:
     """One version of a dataset."""
-    return dataset_document(find_dataset_version(session, name, version), store)
+    return conditional.answer(dataset_document(find_dataset_version(session, name, version), store))

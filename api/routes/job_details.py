@@ -1,4 +1,4 @@
-"""What a job reported: history, curves, log, files, attempts."""
+"""What a job reported: curves, log, files, attempts."""
 
 from typing import Annotated
 
@@ -11,8 +11,6 @@ from api.schemas.jobs import (
     AttemptDocument,
     AttemptList,
     CheckpointList,
-    EventDocument,
-    EventPage,
     LogDocument,
     MetricsDocument,
     artifact_document,
@@ -25,7 +23,6 @@ from heimdall_core.jobs.queries import (
     list_artifacts,
     list_attempts,
     list_checkpoints,
-    list_events,
     list_metrics,
     read_log,
 )
@@ -34,23 +31,6 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[need
 
 FileName = Annotated[str, Path(min_length=1, max_length=255, examples=["model.onnx"])]
 After = Annotated[int, Query(ge=0, le=2**63 - 1, description="`next_after` of the answer before.")]
-
-
-@router.get("/events")
-def list_job_events(
-    job_id: JobId,
-    session: Transaction,
-    caller: Caller,
-    after: After = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> EventPage:
-    """The job's history, oldest first."""
-    find_job(session, job_id, owner=caller.visible_owner)
-    events = list_events(session, job_id, after=after, limit=limit)
-    return EventPage(
-        data=[EventDocument.model_validate(event) for event in events],
-        next_after=events[-1]["id"] if events else after,
-    )
 
 
 @router.get("/metrics")

@@ -1,29 +1,60 @@
-"""Jobs: submit, list, read, cancel."""
+"""Jobs: submit, list, read, change, cancel."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
 
+from api.conditional import (
+    NOT_MODIFIED,
+    PRECONDITION_FAILED,
+    IfMatch,
+    IfNoneMatch,
+    is_known,
+    job_etag,
+    matching_revisions,
+)
 from api.dependencies import Caller, Cursor, JobId, Limit, Once, Policy, Transaction, needs, want_hint
-from api.schemas.jobs import JobDocument, JobPage, RetryRequest
+from api.polling import POLL_SECONDS
+from api.schemas.jobs import JobDocument, JobPage, JobPatch, RetryRequest
 from heimdall_core.accounts.idempotency import Answer
+from heimdall_core.accounts.principal import Principal
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.job import JobKind, JobStatus
-from heimdall_core.domain.spec import EvaluateJobSpec, ExportJobSpec, ImportJobSpec, TrainJobSpec
-from heimdall_core.jobs.queries import JobFilter, find_job, job_document, job_documents, list_jobs
-from heimdall_core.jobs.queue_facts import QueuePolicy
-from heimdall_core.jobs.requests import cancel_job, finish_job, pause_job, resume_job
+from heimdall_core.domain.spec import (
+    EvaluateJobSpec,
+    ExportJobSpec,
+    ImportJobSpec,
+    JobSpec,
+    TrainJobSpec,
+)
+from heimdall_core.jobs.queries import (
+    JobFilter,
+    find_job,
+    job_document,
+    job_documents,
+    list_jobs,
+    new_job_document,
+)
+from heimdall_core.jobs.queue_facts import QueuePolicy, RecentQueue
+from heimdall_core.jobs.requests import (
+    JobChange,
+    cancel_job,
+    change_job,
+    finish_job,
+    pause_job,
+    resume_job,
+)
 from heimdall_core.jobs.retrying import retry_job
-from heimdall_core.jobs.submission import submit_job
+from heimdall_core.jobs.submission import submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-POLL_SECONDS = 1
-_EXAMPLES: dict[str, Any] = {
+DUPLICATE_HEADER = "Duplicate-Of"
+EXAMPLES: dict[str, Any] = {
     "train": {
         "summary": "Train on a dataset version",
         "value": {
@@ -55,11 +86,18 @@ _EXAMPLES: dict[str, Any] = {
         "value": {"kind": "import", "upload_id": "upl_x4r2k7abcdefghijklmnop23"},
     },
 }
-SpecBody = Annotated[
-    TrainJobSpec | ExportJobSpec | EvaluateJobSpec | ImportJobSpec,
-    Field(discriminator="kind"),
-    Body(openapi_examples=_EXAMPLES),
+JobRequest = Annotated[
+    TrainJobSpec | ExportJobSpec | EvaluateJobSpec | ImportJobSpec, Field(discriminator="kind")
 ]
+SpecBody = Annotated[JobRequest, Body(openapi_examples=EXAMPLES)]
+
+
+def queued(session: Session, job: Job, queue: RecentQueue) -> Answer:
+    """The answer to a request that has queued a job."""
+    want_hint(session)
+    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(POLL_SECONDS)}
+    document = new_job_document(job, queue.facts_of_newest(session, job))
+    return Answer(status_code=202, body=document, headers=headers)
 
 
 def accepted(session: Session, job: Job, policy: QueuePolicy) -> Answer:
@@ -69,13 +107,40 @@ def accepted(session: Session, job: Job, policy: QueuePolicy) -> Answer:
     return Answer(status_code=202, body=job_document(session, job, policy), headers=headers)
 
 
-@router.post("", status_code=202, response_model=JobDocument, dependencies=[needs("jobs:write")])
-def create_job(spec: SpecBody, session: Transaction, caller: Caller, once: Once, policy: Policy) -> Response:
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobDocument,
+    dependencies=[needs("jobs:write")],
+    responses={
+        200: {
+            "model": JobDocument,
+            "description": "`on_duplicate` is `return`, and this job trains the same or has trained it: "
+            "then `result.model` is the model version.",
+        }
+    },
+)
+def create_job(
+    spec: SpecBody,
+    request: Request,
+    session: Transaction,
+    caller: Caller,
+    once: Once,
+    policy: Policy,
+) -> Response:
     """Queues a job; poll `Location` until `is_terminal`."""
-    sees_all = caller.visible_owner is None
-    return once.answer(
-        lambda: accepted(session, submit_job(session, spec, owner=caller.owner, sees_all=sees_all), policy)
-    )
+    queue: RecentQueue = request.app.state.layers.queue
+    return once.answer(lambda: _submitted(session, spec, caller, policy, queue))
+
+
+def _submitted(
+    session: Session, spec: JobSpec, caller: Principal, policy: QueuePolicy, queue: RecentQueue
+) -> Answer:
+    found = submit(session, spec, owner=caller.owner, sees_all=caller.visible_owner is None)
+    if found.is_new:
+        return queued(session, found.job, queue)
+    headers = {"Location": f"/v1/jobs/{found.job.id}", DUPLICATE_HEADER: found.job.id}
+    return Answer(status_code=200, body=job_document(session, found.job, policy), headers=headers)
 
 
 @router.get("", response_model=JobPage, dependencies=[needs("jobs:read")])
@@ -110,26 +175,55 @@ def list_all_jobs(
 
 
 @router.get(
-    "/{job_id}",
-    response_model=JobDocument,
-    dependencies=[needs("jobs:read")],
-    responses={304: {"description": "The job is as `If-None-Match` says."}},
+    "/{job_id}", response_model=JobDocument, dependencies=[needs("jobs:read")], responses=NOT_MODIFIED
 )
 def read_job(
     job_id: JobId,
     session: Transaction,
     caller: Caller,
     policy: Policy,
-    if_none_match: Annotated[str | None, Header(description="`ETag` of a former answer.")] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One job. Poll with `If-None-Match`: an unchanged job costs a 304."""
     job = find_job(session, job_id, owner=caller.visible_owner)
+    answer = _described(session, job, policy)
+    if is_known(if_none_match, answer.headers["ETag"]):
+        told = ("ETag", "Cache-Control", "Retry-After")
+        headers = {name: answer.headers[name] for name in told if name in answer.headers}
+        return Response(status_code=304, headers=headers)
+    return answer
+
+
+@router.patch(
+    "/{job_id}",
+    response_model=JobDocument,
+    dependencies=[needs("jobs:write")],
+    responses=PRECONDITION_FAILED,
+)
+def patch_job(
+    job_id: JobId,
+    patch: JobPatch,
+    session: Transaction,
+    caller: Caller,
+    policy: Policy,
+    if_match: IfMatch = None,
+) -> Response:
+    """Changes the priority of a job that has not ended, and the tags of any; what is not named stays.
+
+    `If-Match` is not required: two that change different tags do not undo each other. With it, the job's row
+    must be as it was read; its place in the queue does not count, and each report of a running job does.
+    """
+    wanted = JobChange(priority=patch.priority, tags=patch.tags)
+    revisions = matching_revisions(if_match)
+    job = change_job(session, job_id, wanted, owner=caller.writable_owner, revisions=revisions)
+    return _described(session, job, policy)
+
+
+def _described(session: Session, job: Job, policy: QueuePolicy) -> Response:
     document = job_document(session, job, policy)
-    headers = {"ETag": _etag(job, document), "Cache-Control": "private, no-cache"}
+    headers = {"ETag": job_etag(job.revision, document["queue"]), "Cache-Control": "private, no-cache"}
     if not document["is_terminal"]:
         headers["Retry-After"] = str(POLL_SECONDS)
-    if _matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
     return JSONResponse(document, headers=headers)
 
 
@@ -139,25 +233,25 @@ def cancel(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) 
 
     Repeating it changes nothing.
     """
-    return _asked(session, cancel_job(session, job_id, owner=caller.visible_owner), policy)
+    return _asked(session, cancel_job(session, job_id, owner=caller.writable_owner), policy)
 
 
 @router.post("/{job_id}:pause", response_model=JobDocument, dependencies=[needs("jobs:write")])
 def pause(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
     """Asks a running job to checkpoint and to release its accelerator; poll until it is `paused`."""
-    return _asked(session, pause_job(session, job_id, owner=caller.visible_owner), policy)
+    return _asked(session, pause_job(session, job_id, owner=caller.writable_owner), policy)
 
 
 @router.post("/{job_id}:finish", response_model=JobDocument, dependencies=[needs("jobs:write")])
 def finish(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
     """Stops a running training now; its best epoch is evaluated, exported and registered as usual."""
-    return _asked(session, finish_job(session, job_id, owner=caller.visible_owner), policy)
+    return _asked(session, finish_job(session, job_id, owner=caller.writable_owner), policy)
 
 
 @router.post("/{job_id}:resume", response_model=JobDocument, dependencies=[needs("jobs:write")])
 def resume(job_id: JobId, session: Transaction, caller: Caller, policy: Policy) -> Response:
     """Queues a paused job again; its next attempt goes on from the newest durable checkpoint."""
-    job = resume_job(session, job_id, owner=caller.visible_owner)
+    job = resume_job(session, job_id, owner=caller.writable_owner)
     want_hint(session)
     return _asked(session, job, policy)
 
@@ -191,21 +285,6 @@ def retry(
 
 def _asked(session: Session, job: Job, policy: QueuePolicy) -> Response:
     return JSONResponse(job_document(session, job, policy))
-
-
-def _etag(job: Job, document: dict[str, Any]) -> str:
-    """The row's revision; and the place in the queue, which changes without the row.
-
-    An estimate alone changes with every look: it makes no new answer.
-    """
-    queue = document["queue"]
-    return f'"{job.revision}-{queue["position"]}-{queue["reason"]}"' if queue else f'"{job.revision}"'
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """Weak comparison (RFC 9110, 13.1.2): a ``W/`` prefix does not count."""
-    candidates = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    return "*" in candidates or etag in candidates
 
 
 def _parse_tag(tag: str | None) -> tuple[str, str | None] | None:

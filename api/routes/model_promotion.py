@@ -39,6 +39,9 @@ from heimdall_core.registry.reading import NotRead, ReadBefore, read_between
 
 router = APIRouter()
 
+#: For the files that a verdict needs; PostgreSQL lets the transaction idle for longer.
+PATIENCE_SECONDS = 10.0
+
 TwoVersions = Annotated[
     str, Query(pattern=r"^[1-9]\d{0,8},[1-9]\d{0,8}$", description="Two versions.", examples=["3,7"])
 ]
@@ -48,7 +51,7 @@ TwoVersions = Annotated[
 def compare(name: ResourceName, versions: TwoVersions, services: Composition) -> ComparisonDocument:
     """Two versions side by side, with paired bootstrap intervals where both met the same test sessions."""
     first, second = (int(number) for number in versions.split(","))
-    store = ReadBefore(services.store)
+    store = ReadBefore(services.store, patience_seconds=PATIENCE_SECONDS)
     while True:
         try:
             with services.database.transaction() as session:
@@ -93,7 +96,8 @@ def promote(
     call = PromotionCall(
         model=name, version=version, caller=caller.owner, force=body.force, reason=body.reason
     )
-    gate = Gate(policy=services.settings.promotion, store=ReadBefore(services.store))
+    store = ReadBefore(services.store, patience_seconds=PATIENCE_SECONDS)
+    gate = Gate(policy=services.settings.promotion, store=store)
     return once.answer(lambda: _answer(read_between(session, lambda: promote_version(session, call, gate))))
 
 

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from sqlalchemy.orm import Session
 
+from api.conditional import NOT_MODIFIED, Conditional
 from api.dependencies import (
     Caller,
     Composition,
@@ -21,12 +23,12 @@ from api.dependencies import (
 )
 from api.routes import model_promotion
 from api.routes.jobs import accepted
-from api.schemas.jobs import JobDocument
 from api.schemas.models import (
     ModelDocument,
     ModelVersionDetail,
     ModelVersionList,
     RetrainBody,
+    RetrainDocument,
     model_document,
     model_version_detail,
     model_version_document,
@@ -42,13 +44,14 @@ from heimdall_core.registry.queries import (
     list_models,
     list_version_artifacts,
 )
-from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
+from heimdall_core.retraining import LATEST, RetrainCall, Retraining, RetrainOutcome, retrain_model
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 # First: of GET ``/{name}:compare`` and GET ``/{name}`` the former must be tried before the latter.
 router.include_router(model_promotion.router)
 
 OUTCOME_HEADER = "Retrain-Outcome"
+IfChanged = Annotated[Conditional, Depends()]
 
 
 @router.get("", dependencies=[needs("models:read")])
@@ -59,10 +62,12 @@ def list_all_models(
     return page_document(list_models(session, cursor=cursor, limit=limit), model_document)
 
 
-@router.get("/{name}", dependencies=[needs("models:read")])
-def read_model(name: ResourceName, session: Transaction) -> ModelDocument:
+@router.get(
+    "/{name}", response_model=ModelDocument, dependencies=[needs("models:read")], responses=NOT_MODIFIED
+)
+def read_model(name: ResourceName, session: Transaction, conditional: IfChanged) -> Response:
     """One model."""
-    return model_document(find_model(session, name))
+    return conditional.answer(model_document(find_model(session, name)))
 
 
 @router.get("/{name}/versions", dependencies=[needs("models:read")])
@@ -73,10 +78,20 @@ def list_versions_of_model(name: ResourceName, session: Transaction, store: Stor
     return ModelVersionList(data=[model_version_document(row, model, store) for row in versions])
 
 
-@router.get("/{name}/versions/{version}", dependencies=[needs("models:read")])
+@router.get(
+    "/{name}/versions/{version}",
+    response_model=ModelVersionDetail,
+    dependencies=[needs("models:read")],
+    responses=NOT_MODIFIED,
+)
 def read_model_version(
-    name: ResourceName, version: VersionNumber, session: Transaction, store: Store, caller: Caller
-) -> ModelVersionDetail:
+    name: ResourceName,
+    version: VersionNumber,
+    session: Transaction,
+    store: Store,
+    caller: Caller,
+    conditional: IfChanged,
+) -> Response:
     """One version of a model: metrics, lineage, verification, and URLs to fetch its files.
 
     The `artifacts` of the job are listed to those who may see the job.
@@ -85,17 +100,17 @@ def read_model_version(
     row = find_model_version(session, name, version)
     is_visible = caller.visible_owner in {None, row.created_by}
     artifacts = list_version_artifacts(session, row) if is_visible else ()
-    return model_version_detail(row, model, artifacts, store)
+    return conditional.answer(model_version_detail(row, model, artifacts, store))
 
 
 @router.post(
     "/{name}:retrain",
     status_code=202,
-    response_model=JobDocument,
+    response_model=RetrainDocument,
     dependencies=[needs("jobs:write")],
     responses={
         200: {
-            "model": JobDocument,
+            "model": RetrainDocument,
             "description": "`Retrain-Outcome: joined`: a queued job serves this call too. "
             "`repeated`: the `dedupe_key` has had this job before.",
         }
@@ -112,10 +127,17 @@ def retrain(
 ) -> Response:
     """Trains the champion again on what is approved now; made for services that call unattended.
 
-    Callers share the job while it is queued. Repeat a call to follow its job: the same `dedupe_key` gets
-    the same job, whatever its status.
+    Callers share the job while it is queued, and `left_as_it_is` names what they asked for in vain. Repeat a
+    call to follow its job: the same `dedupe_key` gets the same job, whatever its status.
     """
-    call = RetrainCall(model=name, caller=caller.owner, **body.model_dump())
+    if body.dataset is not None:
+        caller.require("datasets:write")
+    call = RetrainCall(
+        model=name,
+        caller=caller.owner,
+        dataset=body.dataset or LATEST,
+        **body.model_dump(exclude={"dataset"}),
+    )
     return once.answer(lambda: _retrained(session, call, services, policy))
 
 
@@ -130,4 +152,13 @@ def _retrained(session: Session, call: RetrainCall, services: Services, policy: 
     if answer.body["is_terminal"]:
         del headers["Retry-After"]
     status = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK
-    return replace(answer, status_code=status.value, headers=headers)
+    return replace(answer, status_code=status.value, headers=headers, body={**answer.body, **_told(found)})
+
+
+def _told(found: Retraining) -> dict[str, Any]:
+    return {
+        "outcome": found.outcome.value,
+        "new_sessions": found.new_sessions,
+        "withdrawn_sessions": found.withdrawn_sessions,
+        "left_as_it_is": list(found.left_as_it_is),
+    }

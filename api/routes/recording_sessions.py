@@ -4,8 +4,16 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
+from api.conditional import (
+    NOT_MODIFIED,
+    PRECONDITION_FAILED,
+    Conditional,
+    IfMatch,
+    etag_of,
+    require_match,
+)
 from api.dependencies import Caller, Composition, Cursor, Limit, Once, Policy, Transaction, needs
 from api.routes.jobs import accepted
 from api.schemas.jobs import JobDocument
@@ -27,6 +35,7 @@ from heimdall_core.catalogue.sessions import (
     SessionFilter,
     approve_sessions,
     find_session,
+    hold_session,
     list_sessions,
     set_approval,
 )
@@ -58,20 +67,38 @@ def list_recording_sessions(
     return page_document(page, session_document)
 
 
-@router.get("/{session_id}", dependencies=[needs("recordings:read")])
+@router.get(
+    "/{session_id}",
+    response_model=SessionDetailDocument,
+    dependencies=[needs("recordings:read")],
+    responses=NOT_MODIFIED,
+)
 def read_recording_session(
-    session_id: UUID, session: Transaction, services: Composition
-) -> SessionDetailDocument:
+    session_id: UUID,
+    session: Transaction,
+    services: Composition,
+    conditional: Annotated[Conditional, Depends()],
+) -> Response:
     """One session with its recordings, and its archive if it came as one."""
-    return _detail(find_session(session, session_id), services)
+    return conditional.answer(_detail(find_session(session, session_id), services))
 
 
-@router.patch("/{session_id}", dependencies=[needs("recordings:write")])
+@router.patch("/{session_id}", dependencies=[needs("recordings:write")], responses=PRECONDITION_FAILED)
 def change_recording_session(
-    session_id: UUID, change: ApprovalChange, session: Transaction, services: Composition
+    session_id: UUID,
+    change: ApprovalChange,
+    session: Transaction,
+    services: Composition,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> SessionDetailDocument:
     """Approves or rejects a session; dataset versions frozen before keep what they have."""
-    return _detail(set_approval(session, session_id, change.approval_status), services)
+    if if_match is not None:
+        hold_session(session, session_id)
+        require_match(if_match, _detail(find_session(session, session_id), services), services.settings)
+    document = _detail(set_approval(session, session_id, change.approval_status), services)
+    response.headers["ETag"] = etag_of(document, services.settings)
+    return document
 
 
 # Matches ``/v1/recording-sessions:approve``: the router's prefix and this path are joined as they are.

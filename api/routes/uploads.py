@@ -47,7 +47,8 @@ def read_upload(
 ) -> UploadDocument:
     """An upload; while it is open with fresh URLs, and for each file whether it has arrived."""
     upload = find_upload(session, upload_id, owner=caller.visible_owner)
-    return _document(upload, services, received=_received(upload, services))
+    writable = caller.may("recordings:write") and caller.writable_owner in {None, upload.owner}
+    return _document(upload, services, received=_received(upload, services), writable=writable)
 
 
 def _received(upload: Upload, services: Services) -> frozenset[str]:
@@ -82,9 +83,14 @@ def complete(
 
 
 def _document(
-    upload: Upload, services: Services, *, received: Collection[str] = frozenset()
+    upload: Upload, services: Services, *, received: Collection[str] = frozenset(), writable: bool = True
 ) -> UploadDocument:
     lifetime = timedelta(seconds=services.settings.storage.presign_seconds)
     return upload_document(
-        upload, services.store, received=received, now=datetime.now(UTC), lifetime=lifetime
+        upload,
+        services.store,
+        received=received,
+        writable=writable,
+        now=datetime.now(UTC),
+        lifetime=lifetime,
     )

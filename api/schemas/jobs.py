@@ -1,9 +1,10 @@
 """Jobs on the wire."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.ranges import Content
@@ -11,7 +12,9 @@ from api.services import HandoutStore
 from heimdall_core.database.job_tables import Artifact, Checkpoint
 from heimdall_core.domain.errors import ErrorCategory
 from heimdall_core.domain.job import AttemptOutcome, JobKind, JobPhase, JobStatus, Priority
+from heimdall_core.domain.spec import TagKey, TagValue
 from heimdall_core.jobs.queue_facts import WaitReason
+from heimdall_core.jobs.requests import MAX_TAGS
 
 
 class _Document(BaseModel):
@@ -99,6 +102,10 @@ class JobDocument(_Document):
         "Of an evaluation: `metrics`, `baselines`, `report`. Of an import: its report."
     )
     parent_job_id: str | None
+    trace_id: str | None = Field(
+        description="Of the request that made it (W3C Trace Context); its log lines carry it.",
+        examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
+    )
     links: dict[str, str]
 
 
@@ -121,21 +128,17 @@ class RetryRequest(BaseModel):
     )
 
 
-class EventDocument(_Document):
-    """A line of a job's history."""
+class JobPatch(BaseModel):
+    """What of a job shall be otherwise: a merge patch (RFC 7396)."""
 
-    id: int
-    event: str = Field(examples=["job.queued"])
-    attempt: int | None
-    created_at: datetime
-    data: dict[str, Any]
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class EventPage(_Document):
-    """Events after an id, oldest first."""
-
-    data: list[EventDocument]
-    next_after: int = Field(description="Pass it back as `after` to go on.")
+    priority: Priority | None = Field(default=None, examples=["high"])
+    tags: Annotated[dict[TagKey, TagValue | None], MaxLen(MAX_TAGS)] | None = Field(
+        default=None,
+        description="Added to those that there are; null takes one away.",
+        examples=[{"campaign": "spring", "draft": None}],
+    )
 
 
 class MetricPointDocument(_Document):

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from api.schemas.jobs import ArtifactDocument, artifact_document
+from api.schemas.jobs import ArtifactDocument, JobDocument, artifact_document
 from api.services import HandoutStore
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
 from heimdall_core.database.job_tables import Artifact
+from heimdall_core.datasets.definition import DatasetDefinition
 from heimdall_core.registry.aliases import aliases_of
+from heimdall_core.retraining import LATEST, RetrainOutcome
+
+MAX_NEW_SESSIONS = 1_000_000
 
 
 class ModelDocument(BaseModel):
@@ -122,8 +126,24 @@ class ModelVersionList(BaseModel):
     data: list[ModelVersionDocument]
 
 
+def _definition_of(value: object) -> object:
+    """None for "latest", which stands for the champion's own definition."""
+    if value == LATEST:
+        return None
+    if value is None or isinstance(value, str):
+        raise ValueError('should be "latest" or a definition as POST /v1/datasets takes it')
+    return value
+
+
+def _tell_latest(schema: dict[str, Any]) -> None:
+    """What the document says: the word in place of null."""
+    words = [{"type": "string", "const": LATEST}]
+    schema["anyOf"] = [one for one in schema["anyOf"] if one.get("type") != "null"] + words
+    schema["default"] = LATEST
+
+
 class RetrainBody(BaseModel):
-    """Why a model shall be trained again, and what makes two calls the same."""
+    """Why a model shall be trained again, on what and how, and what makes two calls the same."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -134,13 +154,54 @@ class RetrainBody(BaseModel):
         description="Names the occasion: the same key gets the same job for ever.",
         examples=["drift-2026-03-01"],
     )
-    force: bool = Field(
-        default=False, description="Train even if the champion has seen all that is approved now."
+    dataset: Annotated[DatasetDefinition | None, BeforeValidator(_definition_of)] = Field(
+        default=None,
+        description="What to freeze and train on, as `POST /v1/datasets` takes it; needs `datasets:write`. "
+        '`"latest"`: the definition of the champion\'s dataset, on what is approved now.',
+        json_schema_extra=_tell_latest,
     )
     warm_start: bool = Field(
         default=False,
-        description="Start from the champion's weights (`init_from`) instead of as the champion started. "
-        "A call that joins a queued job leaves it as it is.",
+        description="Start from the champion's weights (`init_from`) instead of as the champion started.",
+    )
+    promote: Literal["never", "if_better"] | None = Field(
+        default=None,
+        description="`register.promote` of the job; null: as the champion's job had it.",
+        examples=["if_better"],
+    )
+    overrides: dict[str, Any] = Field(
+        default={},
+        description="Merged over the champion's specification as JSON merge patch (RFC 7396), then "
+        "checked as a whole: `model` without `name`, `training`, `resources`, `export`, `limits`, "
+        "`priority`, `tags`.",
+        examples=[{"training": {"epochs": 60}, "priority": "high"}],
+    )
+    min_new_sessions: Annotated[int, Field(ge=0, le=MAX_NEW_SESSIONS)] = Field(
+        default=1,
+        description="Sessions that the champion's dataset version does not hold: with fewer there is no job.",
+    )
+    force: bool = Field(
+        default=False,
+        description="Train even if little or nothing has changed since the champion's training.",
+    )
+
+
+class RetrainDocument(JobDocument):
+    """The job that serves a call for a retraining."""
+
+    outcome: RetrainOutcome = Field(
+        description="`queued`: this call made it. `joined`: it waited already. `repeated`: the `dedupe_key` "
+        "has had it before."
+    )
+    new_sessions: int | None = Field(
+        description="Of the job's dataset, unknown to the champion's when it was queued; null: not counted."
+    )
+    withdrawn_sessions: int | None = Field(
+        description="Of the champion's dataset, gone from the job's; null: not counted."
+    )
+    left_as_it_is: list[Literal["dataset", "overrides", "promote", "warm_start"]] = Field(
+        description="Fields in which this call asked for another job than the one that serves it, which is "
+        "left as it is."
     )
 
 

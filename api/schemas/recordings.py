@@ -22,7 +22,9 @@ class UploadTarget(BaseModel):
     size: int = Field(description="Bytes, as announced.")
     sha256: str | None = Field(description="As announced.")
     received: bool = Field(description="Whether the store has it with the announced size.")
-    url: str = Field(description="Presigned; expires with the upload.")
+    url: str | None = Field(
+        description="Presigned; expires with the upload. Null to callers who may not write the upload."
+    )
     method: Literal["PUT"] = "PUT"
     headers: dict[str, str] = Field(default_factory=dict)
 
@@ -45,10 +47,11 @@ def upload_document(
     store: HandoutStore,
     *,
     received: Collection[str] = (),
+    writable: bool = True,
     now: datetime,
     lifetime: timedelta,
 ) -> UploadDocument:
-    """The wire form, with fresh URLs."""
+    """The wire form, with fresh URLs for whoever may write the upload."""
     open_files = upload.files if upload.completed_at is None else []
     return UploadDocument(
         id=upload.id,
@@ -58,7 +61,7 @@ def upload_document(
                 size=file["num_bytes"],
                 sha256=file["sha256"],
                 received=file["name"] in received,
-                url=store.presign_put(file["uri"]),
+                url=store.presign_put(file["uri"]) if writable else None,
             )
             for file in open_files
         ],

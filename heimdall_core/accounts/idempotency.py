@@ -1,5 +1,6 @@
 """Answers remembered by ``Idempotency-Key``, in the transaction of what they answer."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,30 @@ from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import IdempotencyRecord
 from heimdall_core.domain.errors import Conflict, InvalidRequest
+
+#: A String of structured fields (RFC 9651, 3.3.3): quoted, with ``\\"`` and ``\\\\`` within.
+_STRING = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
+_BARE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_ESCAPED = re.compile(r'\\(["\\])')
+MAX_KEY_CHARS = 255
+
+
+def read_key(header: str) -> str:
+    """The key that an ``Idempotency-Key`` header states: a structured-field String, or the bare key.
+
+    Raises:
+        InvalidRequest: it is neither, or too long.
+    """
+    text = header.strip(" ")
+    match = _STRING.fullmatch(text)
+    key = _ESCAPED.sub(r"\1", match[1]) if match else text
+    if len(key) > MAX_KEY_CHARS or not (match or _BARE.fullmatch(text)):
+        raise InvalidRequest(
+            f"the Idempotency-Key is no quoted string of 1 to {MAX_KEY_CHARS} printable ASCII characters",
+            code="bad_idempotency_key",
+            hint='Send for example: Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"',
+        )
+    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
-"""API keys: ``hmd_`` and 160 random bits, of which the database keeps the SHA-256 alone."""
+"""API keys: ``hmd_`` and 256 random bits, of which the database keeps the SHA-256 alone."""
 
 import hashlib
 import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import func, literal, or_, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,15 +16,37 @@ from heimdall_core.database.catalogue_tables import ApiKey
 from heimdall_core.database.ids import new_id
 from heimdall_core.domain.errors import Unauthenticated
 
+KEY_PREFIX = "hmd_"
 KEY_PATTERN = re.compile(r"hmd_[A-Za-z0-9_-]{20,200}")
-_PREFIX_CHARS = 10
+PREFIX_CHARS = 10
+"""Of a key are shown in lists and look it up: ``hmd_`` and 36 random bits."""
+
+_NUM_BYTES = 32
 _USE_RESOLUTION = timedelta(minutes=1)
 _HINT = "Send 'Authorization: Bearer hmd_...' with a key of this service."
+_TABLE = cast("Table", ApiKey.__table__)
+_UNNOTED = or_(_TABLE.c.last_used_at.is_(None), _TABLE.c.last_used_at < func.now() - literal(_USE_RESOLUTION))
+_LOOK_UP = select(
+    _TABLE.c.id,
+    _TABLE.c.owner,
+    _TABLE.c.scopes,
+    _TABLE.c.sha256,
+    _TABLE.c.expires_at,
+    _TABLE.c.revoked_at.is_not(None).label("is_revoked"),
+    func.coalesce(_TABLE.c.expires_at <= func.now(), literal(False)).label("is_expired"),
+    _UNNOTED.label("is_unnoted"),
+).where(_TABLE.c.prefix == bindparam("prefix"))
+_NOTE_USE = update(_TABLE).where(_TABLE.c.id == bindparam("key_id"), _UNNOTED).values(last_used_at=func.now())
 
 
 def make_key() -> str:
     """A new secret key."""
-    return "hmd_" + secrets.token_hex(20)
+    return KEY_PREFIX + secrets.token_urlsafe(_NUM_BYTES)
+
+
+def fingerprint(key: str) -> str:
+    """SHA-256 without salt or stretching is enough for so many random bits."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def ensure_key(
@@ -44,12 +67,12 @@ def ensure_key(
         raise ValueError("an API key is 'hmd_' and at least 20 letters, digits, '-' or '_'")
     if unknown := set(scopes) - SCOPES:
         raise ValueError(f"unknown scopes {sorted(unknown)}; known are {sorted(SCOPES)}")
-    sha256 = _fingerprint(key)
+    sha256 = fingerprint(key)
     values = {
         "id": new_id("key"),
         "owner": owner,
         "name": name,
-        "prefix": key[:_PREFIX_CHARS],
+        "prefix": key[:PREFIX_CHARS],
         "sha256": sha256,
         "scopes": sorted(scopes),
         "expires_at": expires_at,
@@ -58,34 +81,33 @@ def ensure_key(
     return session.scalars(select(ApiKey).where(ApiKey.sha256 == sha256)).one()
 
 
-def authenticate(session: Session, key: str) -> Principal:
-    """The caller that holds the key; notes the time of use, to the minute.
+def authenticate(database: Session | Connection, key: str) -> Principal:
+    """The caller that holds the key, by one statement; a second one notes the use, to the minute.
 
     Raises:
         Unauthenticated: the key is unknown, revoked or expired.
     """
-    if not KEY_PATTERN.fullmatch(key):
-        raise Unauthenticated("this is not an API key", hint=_HINT)
-    row = session.scalar(select(ApiKey).where(ApiKey.sha256 == _fingerprint(key)))
+    require_form(key)
+    row = _find(database, key)
     if row is None:
         raise Unauthenticated("the API key is not known", hint=_HINT)
-    if row.revoked_at is not None:
+    if row.is_revoked:
         raise Unauthenticated("the API key was revoked", hint=_HINT, code="key_revoked")
-    if row.expires_at is not None and row.expires_at <= _now(session):
+    if row.is_expired:
         raise Unauthenticated("the API key has expired", hint=_HINT, code="key_expired")
-    _note_use(session, row.id)
-    return Principal(owner=row.owner, key_id=row.id, scopes=frozenset(row.scopes))
+    if row.is_unnoted:
+        database.execute(_NOTE_USE, {"key_id": row.id})
+    return Principal(owner=row.owner, key_id=row.id, scopes=frozenset(row.scopes), expires_at=row.expires_at)
 
 
-def _fingerprint(key: str) -> str:
-    """SHA-256 without salt or stretching is enough for 160 random bits."""
-    return hashlib.sha256(key.encode()).hexdigest()
+def require_form(key: str) -> None:
+    """Raises Unauthenticated unless the text could be a key."""
+    if not KEY_PATTERN.fullmatch(key):
+        raise Unauthenticated("this is not an API key", hint=_HINT)
 
 
-def _now(session: Session) -> datetime:
-    return session.execute(select(func.now())).scalar_one()
-
-
-def _note_use(session: Session, key_id: str) -> None:
-    stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - literal(_USE_RESOLUTION))
-    session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=func.now()))
+def _find(database: Session | Connection, key: str) -> Row[Any] | None:
+    """The row of the key; hashes of the few that share its prefix are compared in constant time."""
+    sha256 = fingerprint(key)
+    rows = database.execute(_LOOK_UP, {"prefix": key[:PREFIX_CHARS]})
+    return next((row for row in rows.all() if secrets.compare_digest(row.sha256, sha256)), None)

@@ -119,6 +119,11 @@ def find_session(session: Session, session_id: UUID) -> SessionDetail:
     return SessionDetail(summary=summary, recordings=[(m, s) for m, s in recordings])
 
 
+def hold_session(session: Session, session_id: UUID) -> None:
+    """Keeps others from judging the session until the transaction ends."""
+    session.execute(select(RecordingSession.id).where(RecordingSession.id == session_id).with_for_update())
+
+
 def set_approval(session: Session, session_id: UUID, status: ApprovalStatus) -> SessionDetail:
     """Judges one session. Versions frozen before keep what they have.
 

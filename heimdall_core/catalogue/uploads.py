@@ -17,7 +17,9 @@ from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.errors import Conflict, FieldProblem, InvalidRequest, NotFound
 from heimdall_core.domain.spec import STRICT, ImportJobSpec
+from heimdall_core.recordings.fields import MAX_TEXT
 from heimdall_core.recordings.files import MAX_ARCHIVE_BYTES
+from heimdall_core.recordings.power_table import MAX_RECEIVERS
 
 MAX_FILES = 50_000
 MAX_FILE_BYTES = MAX_ARCHIVE_BYTES
@@ -58,7 +60,10 @@ class ImportOptions:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
-    receivers: Annotated[tuple[str, ...], MinLen(1), MaxLen(1000)] | None = None
+    receivers: (
+        Annotated[tuple[Annotated[str, MinLen(1), MaxLen(MAX_TEXT)], ...], MinLen(1), MaxLen(MAX_RECEIVERS)]
+        | None
+    ) = None
     """Names of the receivers to take from a power table; null: all."""
     auto_approve: bool = False
     """Whether the imported sessions train at once, without a person's approval."""

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Annotated, Final
 
-import httpx
 import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, path_of
 
-PATIENCE: Final = httpx.Timeout(1.0)
+PATIENCE_SECONDS: Final = 1.0
 _MAX_COMPLETIONS = 50
 
 Completions = list[tuple[str, str]]
@@ -50,7 +49,7 @@ def model_names(incomplete: str) -> Completions:
 
 def _ask(incomplete: str, find: Callable[[ApiClient], Iterable[tuple[str, str]]]) -> Completions:
     """What begins with ``incomplete``; nothing where the API does not answer at once."""
-    with suppress(Exception), connect(timeout=PATIENCE) as client:
+    with suppress(Exception), connect(timeout_seconds=PATIENCE_SECONDS, num_tries=1) as client:
         return [found for found in find(client) if found[0].startswith(incomplete)]
     return []
 

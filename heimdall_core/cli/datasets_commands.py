@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import httpx
 import typer
 
 from heimdall_core.cli.client import ApiClient, Json, connect, path_of
@@ -17,20 +16,20 @@ app = typer.Typer(help="Datasets: preview, freeze, list, show.", no_args_is_help
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_PATIENT = httpx.Timeout(300.0, connect=5.0)
+_PATIENCE_SECONDS = 300.0
 """A definition of a hundred thousand sessions takes the service a while."""
 
 
 def preview(body: Json, as_json: bool) -> None:
     """Counts what a definition would freeze, and tells what would make that fail; changes nothing."""
-    with connect(timeout=_PATIENT) as client:
+    with connect(timeout_seconds=_PATIENCE_SECONDS) as client:
         found = client.post("/v1/datasets:preview", body)
     show_json(found) if as_json else show_preview(str(body["name"]), found)
 
 
 def create(body: Json, as_json: bool) -> None:
     """Freezes the approved sessions as a new version of a dataset."""
-    with connect(timeout=_PATIENT) as client:
+    with connect(timeout_seconds=_PATIENCE_SECONDS) as client:
         version = client.post("/v1/datasets", body)
     if as_json:
         show_json(version)

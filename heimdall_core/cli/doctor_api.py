@@ -75,7 +75,7 @@ def _with_key(url: str, key: str | None) -> Findings:
     if not key:
         remedy = "set HEIMDALL_API_KEY to a key of this service"
         return [broken("key", "HEIMDALL_API_KEY is not set", remedy)]
-    with ApiClient(url, key, timeout=httpx.Timeout(TIMEOUT_SECONDS)) as client:
+    with ApiClient(url, key, timeout_seconds=TIMEOUT_SECONDS, num_tries=1) as client:
         try:
             return [*_scopes(client), *_workers(client)]
         except RequestRefused as error:

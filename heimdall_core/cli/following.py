@@ -1,18 +1,25 @@
-"""A job followed to its end: a progress bar on a terminal, one line per change elsewhere."""
+"""A job followed to its end: a progress bar and curves on a terminal, one line per change elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Self
 
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.text import Text
 
-from heimdall_core.cli.client import ApiClient, Json, path_of
-from heimdall_core.cli.errors import JobUnsuccessful, ServerUnreachable
+from heimdall_core.cli import curves
+from heimdall_core.cli.client import ApiClient, Json, Polled, path_of
+from heimdall_core.cli.curves import Curve
+from heimdall_core.cli.errors import JobUnsuccessful, RequestRefused, ServerUnreachable
 from heimdall_core.cli.output import console, duration, member, metres
 
 POLL_SECONDS = 0.5
+#: After so many polls that found a job unchanged its history is asked for all the same.
+UNCHANGED_POLLS = 8
 #: How long the API may be away before following gives up; the job itself goes on.
 PATIENCE_SECONDS = 60.0
 
@@ -35,7 +42,7 @@ SENTENCES: Mapping[str, str] = {
     "job.requeued": "given back to the queue",
     "features_ready": "features of {num_segments} segments are ready (from the cache: {cached})",
     "first_step": "first training step {seconds_since_start} s after the pipeline began",
-    "training_finished": "trained {epochs} epochs, {steps} steps; the best was epoch {best_epoch}",
+    "training_finished": "trained {epochs} epochs, {steps} steps; kept the weights of epoch {best_epoch}",
     "labels_suspected": "{count} labels are improbable: `heimdall jobs residuals JOB --suspects` names them",
     "checkpoint.durable": "checkpoint of epoch {epoch} is durable",
     "recordings_read": "{described} recordings described, {refused} refused",
@@ -53,12 +60,13 @@ def follow(client: ApiClient, job_id: str, *, quiet: bool = False) -> Json:
         JobUnsuccessful: it failed or was cancelled.
         ServerUnreachable: the API has not answered for a minute.
     """
-    last_event, answered_at = 0, time.monotonic()
+    polled, last_event, answered_at = Polled(client, path_of("jobs", job_id)), "0", time.monotonic()
     with _display(quiet=quiet) as display:
         while True:
             try:
-                job = client.get(path_of("jobs", job_id))
-                events = client.get(path_of("jobs", job_id, "events"), after=last_event)["data"]
+                job = polled.get()
+                events = _new_events(client, polled, last_event)
+                display.curves(_new_curves(client, job, display))
             except ServerUnreachable:
                 if time.monotonic() - answered_at > PATIENCE_SECONDS:
                     raise
@@ -72,6 +80,26 @@ def follow(client: ApiClient, job_id: str, *, quiet: bool = False) -> Json:
             if job["is_terminal"]:
                 return _successful(job)
             time.sleep(POLL_SECONDS)
+
+
+def _new_events(client: ApiClient, polled: Polled, after: str) -> list[Json]:
+    """What has happened; asked for when the job has changed, and now and then, for it need not."""
+    if polled.num_unchanged % UNCHANGED_POLLS and not polled.thing["is_terminal"]:
+        return []
+    found: list[Json] = client.get(path_of("jobs", polled.thing["id"], "events"), after=after)["data"]
+    return found
+
+
+def _new_curves(client: ApiClient, job: Json, display: "_Display") -> Sequence[Curve]:
+    """The curves so far, if another epoch has ended since they were shown; an ornament: none if refused."""
+    epoch = member(job, "progress", "epoch")
+    if job["kind"] != "train" or not display.wants_curves(epoch, is_terminal=job["is_terminal"]):
+        return ()
+    try:
+        found = client.get(path_of("jobs", job["id"], "metrics"), name=list(curves.NAMES))
+    except RequestRefused:
+        return ()
+    return curves.read_curves(found["metrics"])
 
 
 def _successful(job: Json) -> Json:
@@ -103,7 +131,7 @@ def describe(job: Json) -> str:
     if progress.get("epoch") is not None and progress.get("epochs"):
         parts.append(f"epoch {progress['epoch']}/{progress['epochs']}")
     if (loss := _first(metrics, "val_loss", "train_loss")) is not None:
-        parts.append(f"loss {loss:.3f}")
+        parts.append(f"loss {loss:z.3f}")
     if (error := metrics.get("val_median_error_m")) is not None:
         parts.append(f"median error {metres(error)}")
     if (speed := progress.get("samples_per_second")) is not None:
@@ -145,6 +173,13 @@ class _Display(AbstractContextManager["_Display"]):
     def event(self, event: Json) -> None:
         """Shows one event of its history."""
 
+    def wants_curves(self, epoch: object, *, is_terminal: bool) -> bool:  # noqa: ARG002 - what the others look at
+        """Whether the curves of this epoch are to be shown."""
+        return False
+
+    def curves(self, found: Sequence[Curve]) -> None:
+        """Shows the curves, if there are any."""
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -167,9 +202,16 @@ class _Lines(_Display):
         if line := event_line(event):
             console.print(line, markup=False)
 
+    def wants_curves(self, epoch: object, *, is_terminal: bool) -> bool:  # noqa: ARG002 - only the whole is told
+        return is_terminal
+
+    def curves(self, found: Sequence[Curve]) -> None:
+        for line in curves.summary_lines(found):
+            console.print("  " + line, markup=False)
+
 
 class _Bar(_Display):
-    """One bar: for people."""
+    """One bar, and the curves of a training above it: for people."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -179,13 +221,19 @@ class _Bar(_Display):
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[facts]}", markup=False),
             console=console,
-            transient=True,
         )
         self._task: TaskID = self._progress.add_task("queued", total=100, facts="")
+        self._drawn_epoch: object = None
+        self._lines: Sequence[str] = ()
+        self._live = Live(get_renderable=self._picture, console=console, transient=True, refresh_per_second=8)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
+
+    def _picture(self) -> Group:
+        lines = (Text(line, style="cyan", no_wrap=True) for line in self._lines)
+        return Group(*lines, self._progress.get_renderable())
 
     def job(self, job: Json) -> None:
         percent = member(job, "progress", "percent")
@@ -194,12 +242,22 @@ class _Bar(_Display):
 
     def event(self, event: Json) -> None:
         if line := event_line(event):
-            self._progress.console.print(line, markup=False, style="dim")
+            self._live.console.print(line, markup=False, style="dim")
+
+    def wants_curves(self, epoch: object, *, is_terminal: bool) -> bool:
+        is_new = is_terminal or epoch != self._drawn_epoch
+        self._drawn_epoch = epoch
+        return is_new
+
+    def curves(self, found: Sequence[Curve]) -> None:
+        self._lines = list(curves.plot_lines(found)) or self._lines
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
+        for line in self._lines:
+            console.print(line, markup=False, style="cyan")
 
 
 def _display(*, quiet: bool) -> _Display:

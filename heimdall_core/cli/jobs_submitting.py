@@ -71,6 +71,13 @@ def submit(
 def export(
     source: Annotated[str, typer.Argument(help="MODEL, MODEL/VERSION, or the id of a job or checkpoint.")],
     opset: Annotated[int | None, typer.Option(min=17, max=23, show_default="18")] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp32, fp16 or int8; several make several files.", show_default="fp32"),
+    ] = None,
+    include_frontend: Annotated[
+        bool, typer.Option("--include-frontend", help="Graphs from IQ to position.")
+    ] = False,
     register: Annotated[
         bool, typer.Option("--register", help="Make it the next version of its model.")
     ] = False,
@@ -81,13 +88,22 @@ def export(
 ) -> None:
     """Exports trained weights to ONNX again, evaluated and verified anew."""
     body: Json = {"kind": "export", "source": _export_source(source)}
-    if opset is not None:
-        body["outputs"] = [{"opset": opset}]
+    body |= _outputs(precision, opset=opset, include_frontend=include_frontend)
     if promote and not register:
         raise InvalidRequest("--promote needs --register")
     if register:
         _put(body, "register", enabled=True, promote=promote)
     _submit(body, idempotency_key, watch=watch, as_json=as_json)
+
+
+def _outputs(precisions: list[str] | None, *, opset: int | None, include_frontend: bool) -> Json:
+    """The files that are asked for, if the service's default is not."""
+    every: Json = {} if opset is None else {"opset": opset}
+    if include_frontend:
+        every["include_frontend"] = True
+    if not precisions:
+        return {"outputs": [every]} if every else {}
+    return {"outputs": [{"precision": precision, **every} for precision in precisions]}
 
 
 def evaluate(

@@ -12,6 +12,7 @@ from heimdall_core.cli import (
     demo_commands,
     doctor,
     jobs_commands,
+    keys_commands,
     models_commands,
     predict_commands,
     recording_picture,
@@ -26,7 +27,7 @@ from heimdall_core.cli.errors import EXIT_CODES
 from heimdall_core.cli.failing import report_failure
 
 PANELS: Final[dict[str, tuple[str, ...]]] = {
-    "Service": ("up", "down", "status", "doctor", "workers", "migrate"),
+    "Service": ("up", "down", "status", "doctor", "workers", "keys", "migrate"),
     "Recordings and datasets": ("recordings", "datasets"),
     "Jobs and models": ("jobs", "models", "predict"),
     "Tools": ("demo", "simulate", "train", "replay"),
@@ -86,6 +87,7 @@ _group("datasets", datasets_commands.app)
 _group("jobs", jobs_commands.app)
 _group("models", models_commands.app)
 _group("workers", workers_commands.app)
+_group("keys", keys_commands.app)
 
 
 def main() -> None:

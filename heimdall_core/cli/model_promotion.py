@@ -197,7 +197,7 @@ def _difference_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _number(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+    return f"{value:z.3f}" if isinstance(value, int | float) else "-"
 
 
 def _event_cells(event: Mapping[str, Any]) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ def facts_of(version: Json) -> Iterator[tuple[str, str]]:
     names = [_receiver(receiver) for receiver in facts.get("receivers") or ()]
     if names:
         yield "receivers", f"{len(names)}: {', '.join(names)}"
-    for name in ("backbone", "covariance"):
+    for name in ("backbone", "covariance", "components"):
         if name in facts:
             yield name, str(facts[name])
     yield "ONNX", f"{size(onnx['bytes'])}  {onnx['uri']}"
@@ -79,4 +79,4 @@ def metrics_of(metrics: Mapping[str, object], prefix: str = "") -> Iterator[tupl
         elif isinstance(value, bool) or not isinstance(value, int | float):
             yield prefix + name, "-" if value is None else str(value)
         else:
-            yield prefix + name, metres(value) if name.endswith("_m") else f"{value:.4g}"
+            yield prefix + name, metres(value) if name.endswith("_m") else f"{value:z.4g}"

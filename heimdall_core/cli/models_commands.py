@@ -11,17 +11,20 @@ from heimdall_core.cli.client import ApiClient, Json, connect, is_local, path_of
 from heimdall_core.cli.completion import model_names
 from heimdall_core.cli.errors import ServerUnreachable
 from heimdall_core.cli.model_promotion import compare, events, promote, rollback
+from heimdall_core.cli.model_retraining import retrain
 from heimdall_core.cli.model_summary import show_version
 from heimdall_core.cli.output import metres, moment, say, show_json, show_rows, size
 from heimdall_core.domain.errors import DataError, HeimdallError, InvalidRequest
 
 app = typer.Typer(
-    help="Registered models: list, show, download, compare, promote, roll back.", no_args_is_help=True
+    help="Registered models: list, show, download, compare, promote, roll back, train again.",
+    no_args_is_help=True,
 )
 app.command()(promote)
 app.command()(rollback)
 app.command()(compare)
 app.command()(events)
+app.command()(retrain)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelArgument = Annotated[

@@ -88,7 +88,7 @@ def metres(value: object) -> str:
     """A distance as people say it."""
     if not isinstance(value, int | float):
         return "-"
-    return f"{value:,.0f} m" if abs(value) < 10 * KILOBYTE else f"{value / KILOBYTE:,.1f} km"
+    return f"{value:z,.0f} m" if abs(value) < 10 * KILOBYTE else f"{value / KILOBYTE:,.1f} km"
 
 
 def size(num_bytes: float) -> str:

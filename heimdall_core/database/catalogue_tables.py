@@ -14,13 +14,17 @@ class ApiKey(Base):
     """A caller's key; only its SHA-256 is kept."""
 
     __tablename__ = "api_key"
+    __table_args__ = (Index("ix_api_key_prefix", "prefix"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str]
     name: Mapped[str]
+    #: Its first characters, by which it is looked up and told from others.
     prefix: Mapped[str]
     sha256: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    #: The key by whose holder it was made; null: a token's, or the bootstrap.
+    created_by: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]

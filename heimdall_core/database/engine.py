@@ -21,8 +21,10 @@ class Database:
         timeout_ms = settings.statement_timeout_seconds * 1000
         self.engine = create_engine(
             settings.url.get_secret_value(),
-            pool_size=settings.pool_size,
-            max_overflow=settings.pool_size,
+            # None beyond the pool: such a connection is made, signed in and closed again for one transaction.
+            pool_size=2 * settings.pool_size,
+            max_overflow=0,
+            pool_use_lifo=True,
             pool_pre_ping=True,
             pool_timeout=settings.connect_timeout_seconds,
             connect_args={

@@ -63,6 +63,9 @@ class Job(Base):
             postgresql_where=text("status = 'succeeded'"),
         ),
         Index("ix_job_finished", "finished_at", postgresql_where=text("finished_at is not null")),
+        Index("ix_job_content", "content_key", postgresql_where=text("content_key is not null")),
+        Index("ix_job_source_model", "source_model", postgresql_where=text("source_model is not null")),
+        Index("ix_job_parent", "parent_job_id", postgresql_where=text("parent_job_id is not null")),
         Index("ix_job_page", "created_at", "id"),
         Index("ix_job_owner_page", "owner", "created_at", "id"),
     )
@@ -83,6 +86,13 @@ class Job(Base):
     min_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     #: At most one queued job has it: requests that mean the same thing join.
     coalesce_key: Mapped[str | None]
+    #: What a training would compute: of two jobs with the same key the second has nothing new to say.
+    content_key: Mapped[str | None]
+    #: ``name/version`` of the registered model that the job starts from, exports or evaluates.
+    source_model: Mapped[str | None]
+    #: W3C Trace Context of the request that made it.
+    traceparent: Mapped[str | None]
+    tracestate: Mapped[str | None]
     parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("training.job.id"))
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -69,7 +69,9 @@ class SessionQuery:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
-    import_job_ids: Annotated[tuple[str, ...], MinLen(1), MaxLen(10_000)] | None = None
+    import_job_ids: (
+        Annotated[tuple[Annotated[str, MinLen(1), MaxLen(100)], ...], MinLen(1), MaxLen(10_000)] | None
+    ) = None
     """Sessions that these imports brought, those that the catalogue knew before included."""
     session_ids: Annotated[tuple[UUID, ...], MinLen(1), MaxLen(100_000)] | None = None
     """These sessions, each of which must exist."""

@@ -6,7 +6,9 @@
     │   ├── NotSupportedYet         the contract has it, this version does not
     │   ├── NotFound
     │   ├── Conflict                the present state forbids it
-    │   │   └── PromotionRefused    the gate says no, check by check
+    │   │   ├── PromotionRefused    the gate says no, check by check
+    │   │   └── DuplicateJob        another job computes or has computed it
+    │   ├── PreconditionFailed      it has changed since the caller read it
     │   ├── Unauthenticated
     │   └── Forbidden
     ├── DataError                   a recording, dataset or checkpoint is unusable
@@ -14,7 +16,8 @@
     └── InfrastructureError         a service did not answer: retryable
         ├── StorageUnavailable
         │   └── StorageRefused      it answers, and refuses what is configured: not retryable
-        └── TrackingUnavailable
+        ├── TrackingUnavailable
+        └── IssuerUnavailable
 
 Each class carries a stable ``code``; the HTTP status lives in ``api/problems.py`` alone.
 """
@@ -141,6 +144,24 @@ class PromotionRefused(Conflict):
         self.verdict = verdict
 
 
+class DuplicateJob(Conflict):
+    """Another job computes the same, or has; ``links`` leads to it and to the model version it registered."""
+
+    code = "duplicate_job"
+
+    def __init__(
+        self, message: str, *, links: Mapping[str, str] | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.links = links
+
+
+class PreconditionFailed(RequestError):
+    """The thing is not as ``If-Match`` says: it has changed since it was read."""
+
+    code = "precondition_failed"
+
+
 class Unauthenticated(RequestError):
     """No API key, or one that is not known."""
 
@@ -192,3 +213,9 @@ class TrackingUnavailable(InfrastructureError):
     """MLflow did not answer."""
 
     code = "tracking_unavailable"
+
+
+class IssuerUnavailable(InfrastructureError):
+    """The issuer of tokens did not answer, or answered with what are no keys."""
+
+    code = "issuer_unavailable"

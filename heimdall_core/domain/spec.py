@@ -70,7 +70,7 @@ class ModelSpec:
     covariance: Literal["diagonal", "full"] = "diagonal"
     components: Annotated[int, Ge(1), Le(16)] = 1
     """More than 1, with a full covariance: predict a mixture of so many Gaussians, where one cannot say that
-    a transmitter stands either here or there. Position and uncertainty stay the mixture's mean and covariance."""
+    a transmitter stands either here or there. Position and uncertainty stay its mean and covariance."""
 
     def __post_init__(self) -> None:
         if self.components > 1 and self.covariance != "full":
@@ -171,8 +171,9 @@ class RegisterSpec:
 
     enabled: bool = True
     promote: Literal["never", "if_better"] = "if_better"
-    """``if_better``: it becomes the champion if the gate of ``:promote`` lets it, and waits for an
-    evaluate job if the two were not measured on the same test sessions. A refusal does not fail the job."""
+    """``if_better``: it becomes the champion if the gate of ``:promote`` lets it and it is better, not just
+    no worse; it waits for an evaluate job if the two were not measured on the same test sessions. A refusal
+    does not fail the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,11 +211,14 @@ class TrainJobSpec:
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     init_from: ModelRef | None = None
     """The model version whose weights the training starts from; null: the seed's. Its backbone must be the
-    same; its receivers, dataset and covariance may differ."""
+    same and its components as many, or one; its receivers, dataset and covariance may differ."""
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
     not_before: datetime | None = None
     """When it may start at the earliest; null: at once."""
+    on_duplicate: Literal["run", "return", "reject"] = "run"
+    """What to do if a job of the same dataset content, specification and code runs, waits or has succeeded.
+    ``run``: train again. ``return``: answer 200 with that job. ``reject``: answer 409 ``duplicate_job``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ def api(*, port: int, run: Path) -> ProgramSpec:
         argv=_python(
             "uvicorn",
             *("--factory", "api.main:create", "--host", LOOPBACK, "--port", str(port)),
-            *("--timeout-graceful-shutdown", "3"),
+            *("--timeout-graceful-shutdown", "3", "--limit-concurrency", "4000"),
+            *("--http", "api.protocol:BoundedProtocol", "--no-access-log"),
         ),
         cwd=run,
         port=port,

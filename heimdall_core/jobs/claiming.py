@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from heimdall_core.database.job_tables import Job, JobAttempt, Worker
 from heimdall_core.domain.job import JobKind, JobPhase, JobStatus
+from heimdall_core.domain.tracing import Trace, read_trace
 from heimdall_core.jobs.capacity import LIGHT_KINDS, devices_of, num_devices, saves_up
 from heimdall_core.jobs.events import record_event
 
@@ -50,6 +51,8 @@ class Claim:
     runtime_left_seconds: float | None
     #: Slots that it takes at once.
     num_devices: int = 1
+    #: Of the request that made the job.
+    trace: Trace | None = None
 
     def guard(self) -> list[ColumnElement[bool]]:
         """True of the row while this attempt holds it."""
@@ -244,6 +247,7 @@ def _claim_of(job: Job, worker: WorkerIdentity, waited_seconds: float) -> Claim:
         adjustments=job.adjustments,
         runtime_left_seconds=None if limit is None else max(0.0, limit - job.runtime_seconds),
         num_devices=devices_of(job.spec),
+        trace=read_trace(job.traceparent, job.tracestate),
     )
 
 

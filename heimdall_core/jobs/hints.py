@@ -8,12 +8,15 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from heimdall_core.domain.tracing import current_trace
 from heimdall_core.settings import RedisSettings
 
 WAKE_TASK = "heimdall.wake"
 JOBS_QUEUE = "jobs"
 CONTROL_QUEUE = "control"
 
+_PACE_SECONDS = 0.05
+"""Between two messages: a burst of submissions wakes the workers long before the last of it."""
 _log = structlog.get_logger(__name__)
 
 
@@ -43,7 +46,9 @@ class HintPublisher:
 
     def __init__(self, settings: RedisSettings, *, backlog: int = 100) -> None:
         self._app = producer_app(settings)
-        self._pending: queue.Queue[bool] = queue.Queue(maxsize=backlog)
+        #: Headers of the messages to come; None: the end.
+        self._pending: queue.Queue[dict[str, str] | None] = queue.Queue(maxsize=backlog)
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
 
     def start(self) -> None:
@@ -53,21 +58,23 @@ class HintPublisher:
     def hint(self) -> None:
         """Asks for one wake-up; dropped when too many wait, for one of those will do."""
         try:
-            self._pending.put_nowait(True)
+            self._pending.put_nowait(_headers())
         except queue.Full:
-            _log.warning("hint_dropped")
+            _log.debug("hint_dropped")
 
     def close(self) -> None:
         """Ends the thread after the message it is sending; what still waits is dropped."""
+        self._ending.set()
         self._drop_pending()
-        self._pending.put(False)
+        self._pending.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=2)
 
     def _run(self) -> None:
-        while self._pending.get():
+        while (headers := self._pending.get()) is not None:
             try:
-                self._app.send_task(WAKE_TASK, queue=JOBS_QUEUE, expires=600, retry=False)
+                self._app.send_task(WAKE_TASK, queue=JOBS_QUEUE, expires=600, retry=False, headers=headers)
+                self._ending.wait(_PACE_SECONDS)
             except (OperationalError, OSError) as error:
                 _log.warning("hint_failed", reason=str(error), dropped=self._drop_pending())
 
@@ -75,7 +82,15 @@ class HintPublisher:
         """Empties the backlog but for the request to end: workers find the jobs by themselves."""
         dropped = 0
         with contextlib.suppress(queue.Empty):
-            while self._pending.get_nowait():
+            while self._pending.get_nowait() is not None:
                 dropped += 1
-            self._pending.put(False)
+            self._pending.put(None)
         return dropped
+
+
+def _headers() -> dict[str, str]:
+    """The trace of whoever asks (W3C Trace Context)."""
+    trace = current_trace()
+    if trace is None:
+        return {}
+    return {"traceparent": trace.traceparent} | ({"tracestate": trace.state} if trace.state else {})

@@ -38,7 +38,7 @@ class Queue:
 
     indices: Mapping[_Mark, int]
     """Of the jobs that are asked about, and of the first and the last moment of each priority."""
-    before: Mapping[bool, Mapping[str, Sequence[int]]]
+    before: Mapping[bool, dict[str, list[int]]]
     """By line (whether it is that of light kinds) and owner: the number of jobs before each mark."""
     is_light: Callable[[str], bool]
     """Whether a kind waits in a line of its own, because light kinds have slots of their own."""
@@ -68,7 +68,19 @@ class Queue:
             running: how many jobs each owner runs: whoever runs fewer goes first. None: only priority and age
                 count, as they do with a single slot, because nothing else runs when it claims.
         """
-        here = self.indices[_mark(job)]
+        return self._position(self.indices[_mark(job)], job, running)
+
+    def position_of_newest(self, job: Job, running: Mapping[str, int] | None) -> int:
+        """As ``position``, of a job that was not read: the newest of its priority."""
+        return self._position(self.indices[_last(job.priority_rank)], job, running)
+
+    def add_newest(self, job: Job) -> None:
+        """Counts a job that was not read among those that are before the next one."""
+        counts = self.before[self.is_light(job.kind)].setdefault(job.owner, [0] * len(self.indices))
+        for index in range(self.indices[_last(job.priority_rank)], len(counts)):
+            counts[index] += 1
+
+    def _position(self, here: int, job: Job, running: Mapping[str, int] | None) -> int:
         owners = self.before[self.is_light(job.kind)]
         if running is None:
             return 1 + sum(before[here] for before in owners.values())

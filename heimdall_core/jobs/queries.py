@@ -20,6 +20,7 @@ from heimdall_core.database.job_tables import (
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.domain.errors import NotFound
 from heimdall_core.domain.job import JobStatus
+from heimdall_core.domain.tracing import read_trace
 from heimdall_core.jobs.queue_facts import DEFAULT_POLICY, QueueFacts, QueuePolicy, queue_facts
 
 
@@ -36,13 +37,13 @@ class JobFilter:
     created_before: datetime | None = None
 
 
-def find_job(session: Session, job_id: str, *, owner: str | None) -> Job:
-    """The job, if this owner may see it.
+def find_job(session: Session, job_id: str, *, owner: str | None, for_update: bool = False) -> Job:
+    """The job, if this owner may see it; with ``for_update`` nobody changes it until the transaction ends.
 
     Raises:
         NotFound: no such job, or another owner's.
     """
-    job = session.get(Job, job_id, options=[defer(Job.inputs)])
+    job = session.get(Job, job_id, options=[defer(Job.inputs)], with_for_update=for_update or None)
     if job is None or (owner is not None and job.owner != owner):
         raise NotFound(f"no job {job_id!r}", code="job_not_found", hint="GET /v1/jobs lists yours")
     return job
@@ -95,6 +96,11 @@ def job_documents(
     return [_document(job, facts.get(job.id), attempts.get(job.id, [])) for job in jobs]
 
 
+def new_job_document(job: Job, queue: QueueFacts) -> dict[str, Any]:
+    """The wire form of a job that was queued in this transaction."""
+    return _document(job, queue, [])
+
+
 def _document(job: Job, queue: QueueFacts | None, attempts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": job.id,
@@ -106,12 +112,12 @@ def _document(job: Job, queue: QueueFacts | None, attempts: list[dict[str, Any]]
         "priority": job.priority,
         "tags": job.tags,
         "created_by": job.owner,
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
-        "cancel_requested_at": _time(job.cancel_requested_at),
-        "pause_requested_at": _time(job.pause_requested_at),
-        "finish_requested_at": _time(job.finish_requested_at),
+        "created_at": wire_time(job.created_at),
+        "started_at": wire_time(job.started_at),
+        "finished_at": wire_time(job.finished_at),
+        "cancel_requested_at": wire_time(job.cancel_requested_at),
+        "pause_requested_at": wire_time(job.pause_requested_at),
+        "finish_requested_at": wire_time(job.finish_requested_at),
         "queue": None if queue is None else _queue_document(queue),
         "progress": job.progress,
         "metrics": job.metrics,
@@ -120,6 +126,7 @@ def _document(job: Job, queue: QueueFacts | None, attempts: list[dict[str, Any]]
         "error": job.error,
         "result": job.result,
         "parent_job_id": job.parent_job_id,
+        "trace_id": _trace_id(job),
         "links": _links(job),
     }
 
@@ -128,12 +135,17 @@ def _queue_document(queue: QueueFacts) -> dict[str, Any]:
     return {
         "position": queue.position,
         "reason": queue.reason,
-        "estimated_start_at": _time(queue.estimated_start_at),
-        "estimated_start_p90_at": _time(queue.estimated_start_p90_at),
+        "estimated_start_at": wire_time(queue.estimated_start_at),
+        "estimated_start_p90_at": wire_time(queue.estimated_start_p90_at),
     }
 
 
-PARTS = ("events", "metrics", "logs", "artifacts", "checkpoints", "attempts")
+def _trace_id(job: Job) -> str | None:
+    trace = read_trace(job.traceparent)
+    return None if trace is None else trace.trace_id
+
+
+PARTS = ("events", "metrics", "logs", "artifacts", "checkpoints", "attempts", "lineage")
 
 
 def _links(job: Job) -> dict[str, str]:
@@ -160,8 +172,8 @@ def _attempt_document(row: JobAttempt) -> dict[str, Any]:
         "number": row.number,
         "worker": row.worker,
         "trainer_pid": row.trainer_pid,
-        "started_at": _time(row.started_at),
-        "ended_at": _time(row.ended_at),
+        "started_at": wire_time(row.started_at),
+        "ended_at": wire_time(row.ended_at),
         "outcome": row.outcome,
         "exit_code": row.exit_code,
         "error": row.error,
@@ -181,7 +193,7 @@ def list_events(session: Session, job_id: str, *, after: int = 0, limit: int = 1
             "id": row.id,
             "event": row.name,
             "attempt": row.attempt,
-            "created_at": _time(row.created_at),
+            "created_at": wire_time(row.created_at),
             "data": row.data,
         }
         for row in rows
@@ -262,5 +274,6 @@ def _checkpoints(job_id: str) -> Select[Checkpoint]:
     )
 
 
-def _time(moment: datetime | None) -> str | None:
+def wire_time(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

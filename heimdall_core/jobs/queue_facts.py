@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
+from math import inf
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import ARRAY, Double, Select, Text, cast, column, func, literal, select, true
@@ -74,6 +77,38 @@ def queue_facts(session: Session, jobs: Sequence[Job], policy: QueuePolicy) -> d
         position = queue.position(job, running if outlook.has_turns else None)
         facts[job.id] = fleet.facts(job, position, outlook)
     return facts
+
+
+class RecentQueue:
+    """Where a job stands that has just joined the queue, without reading the queue for each.
+
+    The queue is as it was ``max_age_seconds`` ago at most, and with what this process has added since.
+    """
+
+    def __init__(self, policy: QueuePolicy, *, max_age_seconds: float = 1.0) -> None:
+        self._policy, self._max_age_seconds = policy, max_age_seconds
+        self._lock = Lock()
+        self._view: tuple[_Fleet, Queue, dict[_Needs, _Outlook]] | None = None
+        self._read_at = -inf
+
+    def facts_of_newest(self, session: Session, job: Job) -> QueueFacts:
+        """Of a job that no other of its priority is younger than."""
+        with self._lock:
+            if self._view is None or monotonic() - self._read_at > self._max_age_seconds:
+                return self._read(session, job)
+            fleet, queue, outlooks = self._view
+            outlook = outlooks.get(needs := _Needs.of(job)) or outlooks.setdefault(needs, fleet.outlook(job))
+            position = queue.position_of_newest(job, fleet.num_running() if outlook.has_turns else None)
+            queue.add_newest(job)
+            return fleet.facts(job, position, outlook)
+
+    def _read(self, session: Session, job: Job) -> QueueFacts:
+        fleet = _Fleet.read(session, self._policy)
+        queue, outlook = Queue.read(session, [job], fleet.is_light), fleet.outlook(job)
+        self._view, self._read_at = (fleet, queue, {_Needs.of(job): outlook}), monotonic()
+        return fleet.facts(
+            job, queue.position(job, fleet.num_running() if outlook.has_turns else None), outlook
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,92 @@
-"""T7 and T8: what callers ask of a job: cancel, pause, finish, resume. Each is one guarded statement."""
+"""T7 and T8: what callers ask of a job: cancel, pause, finish, resume. Each is one guarded statement.
 
+And what they change of it while it is what it is: priority and tags.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from heimdall_core.database.job_tables import Job
-from heimdall_core.domain.errors import Conflict
-from heimdall_core.domain.job import JobKind, JobStatus
+from heimdall_core.domain.errors import Conflict, FieldProblem, InvalidRequest, PreconditionFailed
+from heimdall_core.domain.job import JobKind, JobStatus, Priority
 from heimdall_core.jobs.events import record_event
 from heimdall_core.jobs.queries import find_job
 
 _WAITING = (JobStatus.QUEUED.value, JobStatus.PAUSED.value)
+MAX_TAGS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChange:
+    """What of a job shall be otherwise."""
+
+    priority: Priority | None = None
+    """None: as it is."""
+    tags: Mapping[str, str | None] | None = None
+    """Merged into those that there are (RFC 7396): None takes a tag away."""
+
+
+def change_job(
+    session: Session,
+    job_id: str,
+    change: JobChange,
+    *,
+    owner: str | None,
+    revisions: Collection[int] | None = None,
+) -> Job:
+    """Changes priority and tags; what is so already makes no new revision.
+
+    Args:
+        session: the transaction, which holds the row from here on.
+        job_id: whose.
+        change: what.
+        owner: whose jobs may be changed; None: everybody's.
+        revisions: the row must be at one of these; None: whatever it is.
+
+    Raises:
+        NotFound: no such job, or another owner's.
+        PreconditionFailed: the row is at another revision.
+        Conflict: a job that has ended has no priority to change.
+        InvalidRequest: there is nothing to change, or there would be too many tags.
+    """
+    job = find_job(session, job_id, owner=owner, for_update=True)
+    if revisions is not None and job.revision not in revisions:
+        raise PreconditionFailed(
+            "the job has changed since it was read",
+            hint="GET it again, and repeat the request with its new ETag; or leave If-Match out: tags merge.",
+        )
+    values = _changed_values(job, change)
+    if values and _change(session, job, **values):
+        told = {name: values[name] for name in ("priority", "tags") if name in values}
+        record_event(session, job, "job.changed", **told)
+    return job
+
+
+def _changed_values(job: Job, change: JobChange) -> dict[str, Any]:
+    if change.priority is None and change.tags is None:
+        raise InvalidRequest("there is nothing to change", hint='Send "priority", "tags" or both.')
+    values: dict[str, Any] = {}
+    if change.priority is not None and change.priority != job.priority:
+        if JobStatus(job.status).is_terminal:
+            raise Conflict(
+                f"the job has already {job.status}; only its tags can change", code="job_already_ended"
+            )
+        values |= {"priority": change.priority.value, "priority_rank": change.priority.rank}
+    tags = _merged(job.tags, change.tags or {})
+    return values | ({"tags": tags} if tags != job.tags else {})
+
+
+def _merged(tags: Mapping[str, Any], change: Mapping[str, str | None]) -> dict[str, Any]:
+    merged = {key: value for key, value in {**tags, **change}.items() if value is not None}
+    if len(merged) > MAX_TAGS:
+        detail = f"a job has at most {MAX_TAGS} tags; these would be {len(merged)}: take some away with null"
+        problem = FieldProblem(pointer="/tags", detail=detail)
+        raise InvalidRequest("these are too many tags", problems=(problem,))
+    return merged
 
 
 def cancel_job(session: Session, job_id: str, *, owner: str | None) -> Job:

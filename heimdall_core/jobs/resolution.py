@@ -1,9 +1,10 @@
 """What a spec refers to, found when the job is accepted: the worker needs no further question."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import DatasetVersion, Model, ModelVersion, Upload
@@ -58,22 +59,30 @@ def _resolve_training(session: Session, spec: TrainJobSpec) -> tuple[TrainJobSpe
         return spec, inputs
     version = _find_model_version(session, spec.init_from, "/init_from")
     source = _inputs_of(session, _job_of(session, version), "/init_from")
-    _require_fitting(spec, version, source["train_spec"]["model"]["backbone"])
+    _require_fitting(spec, version, source["train_spec"]["model"])
     resolved = replace(spec, init_from=replace(spec.init_from, version=version.version))
     return resolved, {**inputs, "init_weights": source["weights"]}
 
 
-def _require_fitting(spec: TrainJobSpec, version: ModelVersion, backbone: str) -> None:
-    """Raises InvalidRequest unless the version's backbone is the one that is to be trained."""
-    if backbone == spec.model.backbone:
-        return
+def _require_fitting(spec: TrainJobSpec, version: ModelVersion, trained: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest unless the version's weights can start the network that is to be trained."""
     name = f"{version.name}/{version.version}"
-    detail = f"{name} has the backbone {backbone}; use that, or leave init_from null"
-    raise InvalidRequest(
-        f"the weights of {name} do not fit the backbone {spec.model.backbone}",
+    backbone, components = trained["backbone"], trained.get("components", 1)
+    if backbone != spec.model.backbone:
+        detail = f"{name} has the backbone {backbone}; use that, or leave init_from null"
+        raise _does_not_fit(f"the backbone {spec.model.backbone}", name, "/model/backbone", detail)
+    if components not in {1, spec.model.components}:
+        detail = f"{name} predicts {components} components; use that, or leave init_from null"
+        what = f"a network of {spec.model.components}"
+        raise _does_not_fit(what, name, "/model/components", detail)
+
+
+def _does_not_fit(what: str, name: str, pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the weights of {name} do not fit {what}",
         code="init_from_does_not_fit",
         hint=detail,
-        problems=(FieldProblem(pointer="/model/backbone", detail=detail),),
+        problems=(FieldProblem(pointer=pointer, detail=detail),),
     )
 
 
@@ -87,22 +96,38 @@ def _resolve_dataset(session: Session, wanted: DatasetRef) -> tuple[DatasetRef, 
     return replace(wanted, version=row.version), inputs
 
 
-def _find_dataset(session: Session, wanted: DatasetRef) -> DatasetVersion:
-    name, version = wanted.name, wanted.version
+def _find_dataset(session: Session, wanted: DatasetRef) -> Row[int, str, str, str]:
+    """What a job needs of the version, by one statement."""
+    if wanted.version is None:
+        row = session.execute(_NEWEST_DATASET, {"name": wanted.name}).first()
+    else:
+        row = session.execute(_DATASET, {"name": wanted.name, "version": wanted.version}).first()
+    if row is None:
+        raise _missing_dataset(session, wanted)
+    return row
+
+
+_ROWS = DatasetVersion.__table__.c
+_DATASETS = select(_ROWS.version, _ROWS.manifest_uri, _ROWS.manifest_sha256, _ROWS.digest).where(
+    _ROWS.name == bindparam("name")
+)
+_NEWEST_DATASET = _DATASETS.order_by(_ROWS.version.desc()).limit(1)
+_DATASET = _DATASETS.where(_ROWS.version == bindparam("version"))
+
+
+def _missing_dataset(session: Session, wanted: DatasetRef) -> NotFound:
+    name = wanted.name
     newest = session.scalar(select(func.max(DatasetVersion.version)).where(DatasetVersion.name == name))
     if newest is None:
-        raise _missing(
+        return _missing(
             "/dataset/name", f"no dataset {name!r}", "GET /v1/datasets lists them", "dataset_not_found"
         )
-    dataset = session.get(DatasetVersion, (name, version or newest))
-    if dataset is None:
-        raise _missing(
-            "/dataset/version",
-            f"dataset {name!r} has no version {version}",
-            f"its newest version is {newest}",
-            "dataset_version_not_found",
-        )
-    return dataset
+    return _missing(
+        "/dataset/version",
+        f"dataset {name!r} has no version {wanted.version}",
+        f"its newest version is {newest}",
+        "dataset_version_not_found",
+    )
 
 
 def _resolve_export(session: Session, spec: ExportJobSpec, owner: str | None) -> tuple[ExportJobSpec, Inputs]:

@@ -8,8 +8,9 @@ from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Checkpoint, Job
 from heimdall_core.domain.errors import Conflict
 from heimdall_core.domain.job import JobStatus
+from heimdall_core.jobs.deduplication import content_key
 from heimdall_core.jobs.queries import find_job, newest_checkpoint
-from heimdall_core.jobs.submission import enqueue
+from heimdall_core.jobs.submission import enqueue, trace_columns
 
 _COPIED = (
     "kind",
@@ -22,6 +23,7 @@ _COPIED = (
     "max_attempts",
     "max_pending_seconds",
     "max_runtime_seconds",
+    "source_model",
 )
 
 
@@ -58,6 +60,8 @@ def retry_job(
         status=JobStatus.QUEUED.value,
         inputs=inputs,
         parent_job_id=old.id,
+        content_key=content_key(old.kind, old.spec, inputs),
+        **trace_columns(),
         **copied,
     )
     return enqueue(session, job)

@@ -13,11 +13,27 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def refuse_unsupported(spec: JobSpec) -> None:
-    """Raises NotSupportedYet naming every field that asks for what is not built."""
+    """Refuses what cannot be, then what is not built.
+
+    Raises:
+        InvalidRequest: fields contradict one another; every one is named.
+        NotSupportedYet: fields ask for what is not built; every one is named.
+    """
+    _refuse_contradictions(spec)
     problems = tuple(FieldProblem(pointer=p, detail=d) for p, d in _unsupported(spec))
     if problems:
         raise NotSupportedYet(
             "this version does not support " + ", ".join(p.pointer for p in problems), problems=problems
+        )
+
+
+def _refuse_contradictions(spec: JobSpec) -> None:
+    problems = tuple(FieldProblem(pointer=p, detail=d) for p, d in _contradictions(spec))
+    if problems:
+        raise InvalidRequest(
+            "the request contradicts itself: " + "; ".join(f"{p.pointer}: {p.detail}" for p in problems),
+            hint="Change one of the fields that do not go together.",
+            problems=problems,
         )
 
 
@@ -61,29 +77,32 @@ def _bad_start(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield "/model/freeze_backbone", detail
 
 
-def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if isinstance(spec, TrainJobSpec):
-        yield from _training(spec)
-        yield from _outputs(spec.export.outputs, "/export/outputs")
+        if spec.training.precision == "fp16" and spec.resources.accelerator == "cpu":
+            yield "/training/precision", "fp16 needs a GPU: use auto, bf16 or fp32"
+        if spec.training.radio_map is not None and not spec.training.augment:
+            yield "/training/radio_map", "the map is augmentation: set training.augment true, or use null"
         if spec.register.enabled and not spec.export.enabled:
             yield "/register/enabled", "only an exported model can be registered: set false, or export"
-    if isinstance(spec, ExportJobSpec):
-        yield from _outputs(spec.outputs, "/outputs")
+    for pointer, outputs in _outputs_of(spec):
+        for index, output in enumerate(outputs):
+            if output in outputs[:index]:
+                yield f"{pointer}/{index}", "the same output is asked for before: leave it out"
 
 
-def _training(spec: TrainJobSpec) -> Iterator[tuple[str, str]]:
-    if spec.training.precision == "fp16" and spec.resources.accelerator == "cpu":
-        yield "/training/precision", "fp16 needs a GPU: use auto, bf16 or fp32"
-    if spec.training.radio_map is not None and not spec.training.augment:
-        yield "/training/radio_map", "the map is augmentation: set training.augment true, or leave it null"
-    if spec.resources.num_nodes != 1:
+def _unsupported(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if isinstance(spec, TrainJobSpec) and spec.resources.num_nodes != 1:
         yield "/resources/num_nodes", "use 1"
+    for pointer, outputs in _outputs_of(spec):
+        for index, output in enumerate(outputs):
+            if output.opset > LAST_TRACED_OPSET and (output.precision == "int8" or output.include_frontend):
+                what = "int8" if output.precision == "int8" else "include_frontend"
+                yield f"{pointer}/{index}/opset", f"{what} goes up to opset {LAST_TRACED_OPSET}: use 18"
 
 
-def _outputs(outputs: Sequence[ExportOutput], pointer: str) -> Iterator[tuple[str, str]]:
-    for index, output in enumerate(outputs):
-        if output.opset > LAST_TRACED_OPSET and (output.precision == "int8" or output.include_frontend):
-            what = "int8" if output.precision == "int8" else "include_frontend"
-            yield f"{pointer}/{index}/opset", f"{what} goes up to opset {LAST_TRACED_OPSET}: use 18"
-        if output in outputs[:index]:
-            yield f"{pointer}/{index}", "the same output is asked for before: leave it out"
+def _outputs_of(spec: JobSpec) -> Iterator[tuple[str, Sequence[ExportOutput]]]:
+    if isinstance(spec, TrainJobSpec):
+        yield "/export/outputs", spec.export.outputs
+    if isinstance(spec, ExportJobSpec):
+        yield "/outputs", spec.outputs

@@ -53,13 +53,20 @@ def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> No
         )
 
 
-def require_same_backbone(path: Path, model: ModelSpec) -> None:
+def require_fitting(path: Path, model: ModelSpec) -> None:
     """Raises InvalidRequest unless a run of ``model`` can start from the weights."""
-    if (found := _construction(path).backbone) != model.backbone:
+    found = _construction(path)
+    if found.backbone != model.backbone:
         raise InvalidRequest(
-            f"--init-from: {path} has the backbone {found}, not {model.backbone}",
+            f"--init-from: {path} has the backbone {found.backbone}, not {model.backbone}",
             code="init_from_does_not_fit",
-            hint=f"Leave out --backbone (model.backbone), or say {found}.",
+            hint=f"Leave out --backbone (model.backbone), or say {found.backbone}.",
+        )
+    if found.components not in {1, model.components}:
+        raise InvalidRequest(
+            f"--init-from: {path} predicts {found.components} components, not {model.components}",
+            code="init_from_does_not_fit",
+            hint=f"Leave out model.components, or say {found.components}.",
         )
 
 

@@ -79,7 +79,11 @@ def _read(backbone: PreTrainedModel, location: str, *, local_files_only: bool) -
             location, ", ".join(f"{key} is {stated[key]}, not {wanted[key]}" for key in differing)
         )
     loaded: Any = type(backbone).from_pretrained(
-        location, local_files_only=local_files_only, output_loading_info=True, dtype=torch.float32
+        location,
+        local_files_only=local_files_only,
+        use_safetensors=True,  # never a pickle
+        output_loading_info=True,
+        dtype=torch.float32,
     )
     model: PreTrainedModel = loaded[0]
     if missing := sorted(loaded[1]["missing_keys"]):

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from heimdall_core.recordings.fields import Json, object_at, optional_time_at, parse_object, text_at
 from heimdall_core.recordings.files import COLLECTION, DATA, META, Bytes, FileSet, check_has_data
@@ -12,6 +12,9 @@ from heimdall_core.recordings.recording_reading import header_of
 from heimdall_core.recordings.refusal import Refusal, RefusedFile
 from heimdall_core.recordings.session import Source
 from heimdall_core.recordings.statement import Statement, parse_statement, source_at
+
+MAX_STREAMS: Final = 10_000
+"""Recordings of a session, as many as members of an archive."""
 
 _NAME_HINT = 'Name each recording without folder and extension: {"name": "torino"} for torino.sigmf-meta.'
 
@@ -60,6 +63,9 @@ def _streams(collection: Json, folder: PurePosixPath, files: FileSet) -> list[_S
     entries = collection.get("core:streams")
     if not isinstance(entries, list) or not entries:
         raise Refusal("empty", "lists no recordings in core:streams", hint=_NAME_HINT)
+    if len(entries) > MAX_STREAMS:
+        hint = "Write a collection for each transmission."
+        raise Refusal("too_large", f"lists more than {MAX_STREAMS} recordings", hint=hint)
     streams = [_stream(entry, folder, files) for entry in entries]
     if len({s.base for s in streams}) < len(streams):
         raise Refusal("bad_metadata", "core:streams names a recording twice", hint="Name each once.")

@@ -3,15 +3,21 @@
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from heimdall_core.recordings.fields import MAX_TEXT, check_position, is_label
 from heimdall_core.recordings.refusal import Refusal
 from heimdall_core.recordings.session import parse_recording_time
 
 _FORM_HINT = "Quote a cell with double quotes from its first to its last character, and double those inside."
+
+
+MAX_WRONG_LINES: Final = 10_000
+"""Of one file; a megabyte of line breaks is not a million refusals."""
 
 
 class CsvError(Exception):
@@ -126,23 +132,30 @@ def open_csv(
     if not header:
         hint = "The first line names the columns, with commas between them."
         raise CsvError("empty", "has no header", file=file, line=1, hint=hint)
+    present: set[str] = set(header)
     for name in required:
-        if name not in header:
+        if name not in present:
             hint = f"Columns that must be there: {', '.join(required[:20])}; commas between them."
             raise CsvError("csv_missing_column", "is missing", file=file, line=1, column=name, hint=hint)
-    for i, name in enumerate(header):
-        if name in header[:i]:
-            hint = "Keep one of the columns."
-            raise CsvError(
-                "csv_duplicate_column", "is there twice", file=file, line=1, column=name, hint=hint
-            )
+    if len(present) < len(header):
+        twice = next(name for name, count in Counter(header).items() if count > 1)
+        hint = "Keep one of the columns."
+        raise CsvError("csv_duplicate_column", "is there twice", file=file, line=1, column=twice, hint=hint)
     return header, _lines(lines, header, file)
+
+
+def too_many_wrong(file: str, line: int) -> CsvError:
+    """Why the lines from this one on are not read."""
+    problem = f"{MAX_WRONG_LINES} lines before it are wrong; it and those after it are not read"
+    hint = "Correct what is wrong with all of them first."
+    return CsvError("csv_too_many_errors", problem, file=file, line=line, hint=hint)
 
 
 def check_columns(header: Sequence[str], known: Collection[str], file: str, *, hint: str) -> None:
     """Refuses a column that means nothing here, ``csv_unknown_column``."""
+    known_columns = frozenset(known)
     for name in header:
-        if name not in known:
+        if name not in known_columns:
             raise CsvError("csv_unknown_column", "is not known", file=file, line=1, column=name, hint=hint)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NoReturn
@@ -18,19 +19,21 @@ SAMPLE_RATE_RANGE_HZ = (1.0, 1e9)
 ALTITUDE_RANGE_M = (-500.0, 9_000.0)
 LEVEL_RANGE_DB = (-300.0, 300.0)
 
-_JSON_HINT = "Write it again with the software that made it: one JSON object in UTF-8, without NaN."
+_JSON_HINT = (
+    "Write it again with the software that made it: one JSON object in UTF-8, without NaN, each member once."
+)
 _NUMBER_HINT = "Write a plain JSON number, without quotes and unit."
 
 
 def parse_object(data: bytes | memoryview) -> Json:
-    """A JSON object in UTF-8; NaN and Infinity are no JSON.
+    """A JSON object in UTF-8; NaN and Infinity are no JSON, and no member is there twice.
 
     Raises:
         Refusal: ``bad_json`` or ``too_large``.
     """
     check_description_size(len(data))
     try:
-        value = json.loads(str(data, "utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(str(data, "utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_object_of)
     except (ValueError, RecursionError) as error:
         raise Refusal("bad_json", f"is not JSON: {error}", hint=_JSON_HINT) from error
     if not isinstance(value, dict):
@@ -50,6 +53,22 @@ def check_description_size(num_bytes: int) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"an object states {twice[:MAX_TEXT]!r} twice")
+    return members
+
+
+def told(value: object) -> str:
+    """The value in an error's words; what holds others may be nested too deeply for ``repr``."""
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
+    return f"a {type(value).__name__}"
 
 
 def object_at(parent: Json, key: str, *, code: str = "bad_metadata", hint: str | None = None) -> Json:
@@ -116,7 +135,7 @@ def optional_time_at(parent: Json, key: str) -> datetime | None:
 def finite(value: object, what: str, *, code: str = "bad_metadata") -> float:
     """``value`` as a float, where it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refusal(code, f"{what} must be a number, is {value!r}", hint=_NUMBER_HINT)
+        raise Refusal(code, f"{what} must be a number, is {told(value)}", hint=_NUMBER_HINT)
     try:
         number = float(value)
     except OverflowError:

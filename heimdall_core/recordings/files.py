@@ -1,12 +1,11 @@
 """Named files to read: loose ones, and those inside a SigMF archive."""
 
-import io
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from heimdall_core.recordings.refusal import Refusal
+from heimdall_core.recordings.tar import plain_files
 
 Bytes = bytes | memoryview
 FileSet = Mapping[str, Callable[[], Bytes]]
@@ -30,12 +29,6 @@ MAX_ARCHIVE_MEMBERS = 10_000
 COMPRESSED = (".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip", ".7z")
 _COMPRESSED_MAGIC = (b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\3\4", b"7z\xbc\xaf")
 _UNPACK_HINT = "Unpack it (gunzip, unxz, unzip); a .sigmf is an uncompressed tar of SigMF files."
-
-_TAR_HINT = "A .sigmf file is an uncompressed tar of .sigmf-meta and .sigmf-data files."
-_COPY_HINT = "Copy the archive again from where it was made."
-_PLAIN_HINT = "Pack plain files and folders with relative names."
-
-_PLAIN_FILE = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +72,7 @@ def files_of_archive(data: bytes) -> FileSet:
     """The plain files of a tar, as views of ``data``: nothing is copied or written to disk.
 
     Raises:
-        Refusal: ``empty``, ``compressed``, ``not_sigmf``, ``truncated``, ``too_large``, ``unsafe_archive``.
+        Refusal: ``empty``, ``compressed`` or ``too_large``, or as ``plain_files``.
     """
     if not data:
         raise Refusal("empty", "has no bytes", hint="Copy the archive again from where it was made.")
@@ -88,55 +81,11 @@ def files_of_archive(data: bytes) -> FileSet:
     if len(data) > MAX_ARCHIVE_BYTES:
         raise too_large()
     view = memoryview(data)
-    plain = [member for member in _members(data) if not member.isdir()]
+    plain = plain_files(data, max_members=MAX_ARCHIVE_MEMBERS)
     if not plain:
         raise Refusal("empty", "the archive holds no file", hint="Put SigMF recordings into it.")
-    return {m.name: _slice(view, m.offset_data, m.size) for m in plain}
+    return {file.name: _slice(view, file.offset, file.size) for file in plain}
 
 
 def _slice(view: memoryview, offset: int, size: int) -> Callable[[], memoryview]:
     return lambda: view[offset : offset + size]
-
-
-def _members(data: bytes) -> list[tarfile.TarInfo]:
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            members = _listed(archive)
-    except tarfile.ReadError as error:
-        if "end of data" in str(error):
-            problem = "the archive ends in the middle of a file"
-            raise Refusal("truncated", problem, hint=_COPY_HINT) from error
-        raise Refusal(
-            "not_sigmf",
-            f"is not a plain tar archive: {error}",
-            hint=_TAR_HINT,
-        ) from error
-    except (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError) as error:
-        raise Refusal("not_sigmf", f"is not a readable tar archive: {error}", hint=_TAR_HINT) from error
-    if members and members[-1].offset_data + members[-1].size > len(data):
-        problem = f"the archive ends in the middle of {members[-1].name}"
-        raise Refusal("truncated", problem, hint=_COPY_HINT)
-    return members
-
-
-def _listed(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    members: list[tarfile.TarInfo] = []
-    for member in archive:
-        _check_safe(member)
-        members.append(member)
-        if len(members) > MAX_ARCHIVE_MEMBERS:
-            hint = "Split it into archives of one session each."
-            raise Refusal("too_large", f"has more than {MAX_ARCHIVE_MEMBERS} members", hint=hint)
-    return members
-
-
-def _check_safe(member: tarfile.TarInfo) -> None:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name:
-        problem = f"member {member.name!r} points outside the archive"
-        raise Refusal("unsafe_archive", problem, hint=_PLAIN_HINT)
-    if not member.isdir() and (member.type not in _PLAIN_FILE or member.sparse is not None):
-        problem = f"member {member.name!r} is a link, device or sparse file"
-        raise Refusal("unsafe_archive", problem, hint=_PLAIN_HINT)
-    if member.size < 0:
-        raise Refusal("not_sigmf", f"member {member.name!r} has a negative size", hint=_TAR_HINT)

@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heimdall_core.domain.errors import DataError
-from heimdall_core.recordings.csv_lines import CsvError, CsvLine, check_columns, open_csv
+from heimdall_core.recordings.csv_lines import (
+    MAX_WRONG_LINES,
+    CsvError,
+    CsvLine,
+    check_columns,
+    open_csv,
+    too_many_wrong,
+)
 from heimdall_core.recordings.fields import ALTITUDE_RANGE_M, FREQUENCY_RANGE_HZ
 from heimdall_core.recordings.files import RECEIVERS_FILE, TRANSMISSIONS_FILE
 from heimdall_core.recordings.session import ReceiverSite
@@ -34,6 +41,9 @@ __all__ = [
 
 POWER_RANGE_DB: Final = (-250.0, 0.0)
 """Powers and floors outside it could not be rendered within full scale."""
+
+MAX_RECEIVERS: Final = 1_000
+"""Each that took part in a row is rendered, 34 kB for a few characters of the file."""
 
 _RECEIVER_COLUMNS = ("name", "latitude", "longitude")
 _RECEIVER_OPTIONS = ("altitude_m", "noise_floor_db")
@@ -99,7 +109,8 @@ class PowerTable:
                 code="unknown_receiver",
                 hint=f"It has {', '.join(known)[:200]}.",
             )
-        kept = [i for i, name in enumerate(known) if name in set(names)]
+        chosen = frozenset(names)
+        kept = [i for i, name in enumerate(known) if name in chosen]
         rows = (replace(row, power_db=row.power_db[kept]) for row in self.rows)
         return replace(
             self,
@@ -144,6 +155,9 @@ def _read_receivers(data: bytes) -> tuple[tuple[ReceiverSite, ...], NDArray[np.f
     for line in lines:
         if isinstance(line, CsvError):
             raise line
+        if len(sites) == MAX_RECEIVERS:
+            hint = "Split the table; a row needs only the receivers that took part."
+            raise line.error("too_large", f"is receiver {MAX_RECEIVERS + 1} of the table", hint=hint)
         site = _receiver(line)
         if site.name in sites:
             problem, hint = f"receiver {site.name!r} is there twice", "Keep one line per receiver."
@@ -178,22 +192,24 @@ def _read_transmissions(
     rows: list[PowerRow] = []
     problems: list[TableProblem] = []
     for line in lines:
+        if len(problems) == MAX_WRONG_LINES:
+            number = line.line if isinstance(line, CsvError) else line.number
+            problems.append(_problem(too_many_wrong(TRANSMISSIONS_FILE, number)))
+            break
         try:
             rows.append(_row(line, receivers))
         except CsvError as error:
-            problems.append(
-                TableProblem(
-                    line=error.line,
-                    column=error.column,
-                    code=error.code,
-                    message=str(error),
-                    hint=error.hint,
-                )
-            )
+            problems.append(_problem(error))
     if not rows and not problems:
         hint = "Add a line for each."
         raise CsvError("empty", "has no transmission", file=TRANSMISSIONS_FILE, line=1, hint=hint)
     return tuple(rows), tuple(problems)
+
+
+def _problem(error: CsvError) -> TableProblem:
+    return TableProblem(
+        line=error.line, column=error.column, code=error.code, message=str(error), hint=error.hint
+    )
 
 
 def _row(line: CsvLine | CsvError, receivers: list[str]) -> PowerRow:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from heimdall_core.recordings.csv_lines import CsvError, CsvLine
+from heimdall_core.recordings.csv_lines import MAX_WRONG_LINES, CsvError, CsvLine, too_many_wrong
 from heimdall_core.recordings.files import DATA, META, NPY, SHEET, FileSet, check_has_data, missing_meta
 from heimdall_core.recordings.plan import Plan, RecordingPlan, SessionPlan, contradicted_by
 from heimdall_core.recordings.refusal import Refusal, RefusedFile, refused_as
@@ -44,14 +44,20 @@ def _plan_lines(
     lines: Iterator[CsvLine | CsvError], name: str, files: FileSet, claimed: Claims
 ) -> Iterator[Plan]:
     sessions: dict[str, list[_Entry]] = {}
-    is_empty = True
+    is_empty, num_wrong = True, 0
     for line in lines:
         is_empty = False
+        if num_wrong == MAX_WRONG_LINES:
+            number = line.line if isinstance(line, CsvError) else line.number
+            yield _refused(too_many_wrong(name, number), f"{name}:{number}")
+            break
         try:
             entry = _entry(line, name, files, claimed)
         except CsvError as error:
+            num_wrong += 1
             yield _refused(error, f"{name}:{error.line}")
         except Refusal as refusal:
+            num_wrong += 1
             yield refusal.of(f"{name}:{line.line if isinstance(line, CsvError) else line.number}")
         else:
             sessions.setdefault(entry.listed.session, []).append(entry)

@@ -19,6 +19,7 @@ from heimdall_core.recordings.fields import (
     optional_time_at,
     parse_object,
     text_at,
+    told,
 )
 from heimdall_core.recordings.files import Bytes
 from heimdall_core.recordings.refusal import Refusal
@@ -127,7 +128,7 @@ def _format(about: Json, capture: Json) -> IqFormat:
     if datatype not in get_args(IqFormat):
         raise Refusal(
             "bad_datatype",
-            f"datatype {datatype!r} cannot be read",
+            f"datatype {told(datatype)} cannot be read",
             hint=f"Convert it to one of {', '.join(get_args(IqFormat))}.",
         )
     if about.get("core:num_channels", 1) != 1:

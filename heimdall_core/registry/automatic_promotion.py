@@ -1,6 +1,7 @@
 """``register.promote``: what a job's success, and the evaluations that it waits for, do through the gate.
 
-No refusal fails a job: the verdict is kept in the version and in an event.
+A person may promote what is no worse; a job promotes only what is better. No refusal fails a job: the verdict
+is kept in the version and in an event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +20,19 @@ from heimdall_core.registry.measurements import SPLIT, evaluated
 from heimdall_core.registry.promotion import (
     Gate,
     Measure,
+    champion_of,
     crown,
     find_verdict,
     is_waiting,
     lock_model,
 )
+from heimdall_core.registry.weights import have_same_weights
 
 ABANDONED = "the jobs that were to measure it ended without a measurement"
 
 
 def promote_if_better(session: Session, model: Model, row: ModelVersion, gate: Gate, job: Job) -> None:
-    """Promotes the new version of a job if the gate lets it; ``row.promotion`` says what it came to.
+    """Promotes the new version of a job if it is better; ``row.promotion`` says what it came to.
 
     If nothing is in the way but that champion and version were not measured on the same sessions, evaluate
     jobs are queued and the decision waits for them.
@@ -41,8 +44,11 @@ def promote_if_better(session: Session, model: Model, row: ModelVersion, gate: G
         gate: what the verdict is found with.
         job: the training or export.
     """
+    if equal := _equal_of(session, model, row):
+        _refuse(session, model, row, job, equal)
+        return
     try:
-        verdict = find_verdict(session, model, row, gate)
+        verdict = find_verdict(session, model, row, gate, must_be_better=True)
     except HeimdallError as error:
         _refuse(session, model, row, job, error.message)
         return
@@ -99,9 +105,12 @@ def _settle(session: Session, row: ModelVersion, evaluation: Job, gate: Gate) ->
     session.refresh(row)
     if not is_waiting(row) or row.promotion is None:
         return False
+    if equal := _equal_of(session, model, row):
+        _refuse(session, model, row, evaluation, equal)
+        return True
     is_awaited = evaluation.id in row.promotion["evaluation_job_ids"]
     try:
-        verdict = find_verdict(session, model, row, gate)
+        verdict = find_verdict(session, model, row, gate, must_be_better=True)
     except HeimdallError as error:
         if not is_awaited:
             return False
@@ -115,6 +124,17 @@ def _settle(session: Session, row: ModelVersion, evaluation: Job, gate: Gate) ->
         return False
     _decide(session, model, row, verdict, evaluation)
     return True
+
+
+def _equal_of(session: Session, model: Model, row: ModelVersion) -> str | None:
+    """Why the version is no better than the champion though nothing was compared: it is the same network."""
+    champion = champion_of(session, model)
+    if champion is None or not have_same_weights(session, row, champion):
+        return None
+    return (
+        f"it has the weights of version {champion.version}, the champion, and is no better; "
+        "if this file is the one to be served, promote it by request"
+    )
 
 
 def _waits_on(

@@ -7,10 +7,14 @@ from typing import Any, Final, Literal
 
 from heimdall_core.settings import PromotionSettings
 
-CheckName = Literal["verified", "same_test_split", "median_error_m", "nll_per_m2", "coverage_68"]
+CheckName = Literal["verified", "same_test_split", "median_error_m", "nll_per_m2", "coverage_68", "better"]
 MEDIAN_ERROR: Final = "median_error_m"
 NLL: Final = "nll_per_m2"
 COVERAGE: Final = "coverage_68"
+BETTER: Final = "better"
+_ROUNDING = 1e-5
+"""By which share two numbers may differ though the same network was measured twice."""
+_NOT_COMPARED = "not compared: they were not measured on the same sessions"
 _CHANCE_DEVIATIONS = 2.0
 """How many standard deviations of a share of few sessions are taken for chance."""
 _MOST_DECIMALS = 9
@@ -73,7 +77,7 @@ class Verdict:
     @property
     def lacks_measurement(self) -> bool:
         """Whether nothing is in the way but that a job has not measured yet."""
-        unmeasured = {"same_test_split", MEDIAN_ERROR, NLL}
+        unmeasured = {"same_test_split", MEDIAN_ERROR, NLL, BETTER}
         return (
             self.contest is None
             and not self.is_elsewhere
@@ -115,6 +119,7 @@ def judge(
     contest: Contest | None,
     evaluate: Sequence[Mapping[str, Any]] = (),
     is_elsewhere: bool = False,
+    must_be_better: bool = False,
     policy: PromotionSettings,
 ) -> Verdict:
     """The gate.
@@ -127,16 +132,18 @@ def judge(
         contest: both on the same sessions; None: there is no champion, or they were not measured so.
         evaluate: what would make them so.
         is_elsewhere: whether the two were trained on datasets of different names.
+        must_be_better: whether no worse is not enough: nobody but the job itself asks.
         policy: margins and range.
     """
+    checks = (
+        _verified(verified),
+        _same_split(champion_version, contest, policy, is_elsewhere=is_elsewhere),
+        _not_worse(MEDIAN_ERROR, champion_version, contest, policy),
+        _not_worse(NLL, champion_version, contest, policy),
+        _covered(coverage, num_sessions, policy),
+    )
     return Verdict(
-        checks=(
-            _verified(verified),
-            _same_split(champion_version, contest, policy, is_elsewhere=is_elsewhere),
-            _not_worse(MEDIAN_ERROR, champion_version, contest, policy),
-            _not_worse(NLL, champion_version, contest, policy),
-            _covered(coverage, num_sessions, policy),
-        ),
+        checks=(*checks, _better(champion_version, contest)) if must_be_better else checks,
         champion_version=champion_version,
         contest=contest,
         evaluate=tuple(evaluate),
@@ -185,9 +192,7 @@ def _not_worse(
     if champion_version is None:
         return Check(name=name, passed=True, detail="there is no champion to be worse than")
     if contest is None:
-        return Check(
-            name=name, passed=False, detail="not compared: they were not measured on the same sessions"
-        )
+        return Check(name=name, passed=False, detail=_NOT_COMPARED)
     own, theirs = _finite(contest.challenger.get(name)), _finite(contest.champion.get(name))
     if own is None:
         return Check(name=name, passed=False, detail="the challenger has no such number", champion=theirs)
@@ -206,6 +211,21 @@ def _not_worse(
     )
 
 
+def _better(champion_version: int | None, contest: Contest | None) -> Check:
+    if champion_version is None:
+        return Check(name=BETTER, passed=True, detail="there is no champion to be better than")
+    if contest is None:
+        return Check(name=BETTER, passed=False, detail=_NOT_COMPARED)
+    gains = [name for name in (MEDIAN_ERROR, NLL) if _is_below(name, contest)]
+    found = f"{' and '.join(gains)} below" if gains else "neither median_error_m nor nll_per_m2 is below"
+    return Check(name=BETTER, passed=bool(gains), detail=f"{found} version {champion_version}'s")
+
+
+def _is_below(name: str, contest: Contest) -> bool:
+    own, theirs = _finite(contest.challenger.get(name)), _finite(contest.champion.get(name))
+    return own is not None and theirs is not None and own < theirs - _ROUNDING * abs(theirs)
+
+
 def _limit(name: str, theirs: float, policy: PromotionSettings) -> float:
     if name == MEDIAN_ERROR:
         return theirs * (1.0 + policy.max_median_error_increase)
@@ -218,7 +238,7 @@ def _told_apart(name: str, own: float, theirs: float, limit: float) -> tuple[str
     while own != limit and decimals < _MOST_DECIMALS and f"{own:.{decimals}f}" == f"{limit:.{decimals}f}":
         decimals += 1
     unit = " m" if name == MEDIAN_ERROR else ""
-    first, second, third = (f"{value:,.{decimals}f}{unit}" for value in (own, theirs, limit))
+    first, second, third = (f"{value:z,.{decimals}f}{unit}" for value in (own, theirs, limit))
     return first, second, third
 
 

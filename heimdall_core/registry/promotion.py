@@ -150,14 +150,20 @@ def roll_back(session: Session, call: RollbackCall) -> Promotion:
 
 
 def find_verdict(
-    session: Session, model: Model, row: ModelVersion, gate: Gate, *, compared: bool = True
+    session: Session,
+    model: Model,
+    row: ModelVersion,
+    gate: Gate,
+    *,
+    compared: bool = True,
+    must_be_better: bool = False,
 ) -> Verdict:
     """What the gate says of a version, against the present champion; without ``compared`` nothing is read.
 
     Raises:
         StorageUnavailable: the measurements of the versions cannot be read.
     """
-    champion = _champion(session, model)
+    champion = champion_of(session, model)
     contest: Contest | None = None
     evaluate: tuple[dict[str, Any], ...] = ()
     if champion is not None and compared:
@@ -173,6 +179,7 @@ def find_verdict(
         contest=contest,
         evaluate=evaluate,
         is_elsewhere=champion is not None and is_elsewhere(row, champion),
+        must_be_better=must_be_better,
         policy=gate.policy,
     )
 
@@ -180,6 +187,13 @@ def find_verdict(
 def is_waiting(row: ModelVersion) -> bool:
     """Whether the end of an evaluate job is to decide about the version."""
     return row.promotion is not None and row.promotion["outcome"] == "waits"
+
+
+def champion_of(session: Session, model: Model) -> ModelVersion | None:
+    """The version that is to be used; None: there is none yet."""
+    if model.champion_version is None:
+        return None
+    return session.get(ModelVersion, (model.name, model.champion_version))
 
 
 def lock_model(session: Session, name: str) -> Model:
@@ -249,12 +263,6 @@ def _verdict_for(
         if not call.force:
             raise
         return find_verdict(session, model, row, gate, compared=False)
-
-
-def _champion(session: Session, model: Model) -> ModelVersion | None:
-    if model.champion_version is None:
-        return None
-    return session.get(ModelVersion, (model.name, model.champion_version))
 
 
 def _require_reason(call: PromotionCall) -> None:

@@ -26,7 +26,6 @@ from heimdall_core.training.inference import (
 from heimdall_core.training.reporting import JobReporter
 
 _ABLATION_BEGINS = 0.6
-_LOG_M2_PER_KM2 = float(np.log(1e6))
 
 
 def assess(
@@ -50,7 +49,7 @@ def assess(
         calibration=calibration,
         ablation=_ablate(net, features, test_places, predictions["test"], origin, reporter),
         residuals=_residuals(features, predictions, origin),
-        mixture_nll_per_m2=_mixture_nll_per_m2(found["test"], features.targets_km[test_places]),
+        mixture_nll_per_m2=found["test"].mixture_nll_per_m2(features.targets_km[test_places]),
     )
     tell_suspects(report, reporter)
     return report
@@ -93,13 +92,6 @@ def _calibrate(
         "test": test.squared_distances(test_set.targets_km) * scale**2,
     }
     return summarize_calibration(scale, distances), {"train": train, "val": val.spread(scale), "test": test}
-
-
-def _mixture_nll_per_m2(found: PlaneGaussians, targets_km: NDArray[np.floating]) -> float | None:
-    """None: the network predicts no mixtures."""
-    if found.mixtures is None:
-        return None
-    return float(found.mixtures.nll(targets_km.astype(np.float64)).mean() + _LOG_M2_PER_KM2)
 
 
 def _ablate(

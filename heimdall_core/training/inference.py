@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from heimdall_core.evaluation.metrics import Predictions
 from heimdall_core.networks import LocalizationNet, PlanePrediction
 from heimdall_core.networks.prediction import Components
-from heimdall_core.recordings.geodesy import to_degrees
+from heimdall_core.recordings.geodesy import to_degrees, to_plane_km
 from heimdall_core.training.datamodule import evaluation_loader
 from heimdall_core.training.dataset import HeimdallDataset
 
@@ -21,6 +22,7 @@ _SCALE_LIMITS = (0.05, 20.0)
 
 
 _SMALLEST_WEIGHT = 1e-30
+_LOG_M2_PER_KM2 = float(np.log(1e6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +91,12 @@ class PlaneGaussians:
     def density_nll(self, target_km: Float) -> Float:
         """(N,): negative log-likelihood under what the network says, mixtures if it says mixtures."""
         return self.nll(target_km) if self.mixtures is None else self.mixtures.nll(target_km)
+
+    def mixture_nll_per_m2(self, target_km: NDArray[np.floating[Any]]) -> float | None:
+        """Mean negative log-likelihood under the mixtures, nats per m²; None: the network predicts none."""
+        if self.mixtures is None:
+            return None
+        return float(self.mixtures.nll(target_km.astype(np.float64)).mean() + _LOG_M2_PER_KM2)
 
     def spread(self, scale: float) -> "PlaneGaussians":
         """Every standard deviation multiplied by ``scale``."""
@@ -174,6 +182,31 @@ def _average(
         sigma_km=sigma,
         correlation=table[:, 4] / sigma.prod(axis=1),
     )
+
+
+def read_mixtures(
+    outputs: Sequence[NDArray[np.float32]], counts: Sequence[int], origin: tuple[float, float]
+) -> PlaneGaussians:
+    """What an exported mixture's outputs for the segments of sessions, so many each, say of each session."""
+    positions, sigma_m, correlation, weight, *places = (output.astype(np.float64) for output in outputs)
+    plane = PlanePrediction(
+        mean_km=_in_plane(positions, origin),
+        sigma_km=torch.from_numpy(sigma_m / 1e3),
+        correlation=torch.from_numpy(correlation),
+        components=Components(
+            log_weight=torch.from_numpy(weight).clamp_min(_SMALLEST_WEIGHT).log(),
+            mean_km=_in_plane(places[0], origin),
+            sigma_km=torch.from_numpy(places[1] / 1e3),
+            correlation=torch.from_numpy(places[2]),
+        ),
+    )
+    item_S = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+    return average_segments(plane, item_S, len(counts))
+
+
+def _in_plane(degrees: NDArray[np.float64], origin: tuple[float, float]) -> Tensor:
+    east_km, north_km = to_plane_km(degrees[..., 0], degrees[..., 1], origin=origin)
+    return torch.from_numpy(np.stack([east_km, north_km], axis=-1))
 
 
 @torch.no_grad()

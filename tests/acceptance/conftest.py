@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -133,7 +134,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Started once, with leases of seconds."""
+    """Started once, with leases of seconds; only its logs stay."""
     home = tmp_path_factory.mktemp("service")
     started = heimdall("up", "--detach", "--home", str(home), "--port", str(free_port()))
     assert started.returncode == 0, started.stdout + started.stderr
@@ -146,6 +147,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             yield Service(home=home, http=http)
     finally:
         heimdall("down", "--home", str(home))
+        for name in ("postgres", "valkey", "s3", "cache", "work"):
+            shutil.rmtree(home / name, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

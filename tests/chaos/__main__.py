@@ -1,12 +1,14 @@
 """``python -m tests.chaos``: injects faults into the running service and checks the promise."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
 from tests.chaos.report import describe
 from tests.chaos.run import Plan, run
 
+FOLDER = Path("/tmp/heimdall-chaos")
 #: The part that runs with every change: five minutes.
 SLICE = {"jobs": 60, "faults": 60, "minutes": 3.5}
 #: Workers alone break the promise then, and nothing but the fence keeps it: their clocks say that all is well.
@@ -27,6 +29,10 @@ def main() -> int:
     )
     outcome = run(plan, options.folder)
     sys.stdout.write(describe(outcome) + "\n")
+    if outcome.violations or options.keep:
+        sys.stdout.write(f"trace, logs and data are in {options.folder}\n")
+    else:
+        shutil.rmtree(options.folder)
     return int(bool(outcome.violations) == (not options.ablation))
 
 
@@ -39,8 +45,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="kinds of faults")
     parser.add_argument("--slice", action="store_true", help="five minutes, for every change")
     parser.add_argument("--ablation", action="store_true", help="without the fence: must find violations")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/heimdall-chaos"))
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="made anew; removed after a run without violations"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the folder whatever the run found")
     options = parser.parse_args()
+    if options.folder.exists() and not (options.folder / "armed").is_dir():
+        parser.error(f"{options.folder} is not the folder of an earlier run: name one that is absent")
     for name, value in (SLICE if options.slice else ABLATION if options.ablation else {}).items():
         setattr(options, name, value)
     return options

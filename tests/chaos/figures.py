@@ -288,6 +288,7 @@ def main() -> int:
     options = parser.parse_args()
     for name in options.names or FIGURES:
         FIGURES[name](options.folder)
+        shutil.rmtree(options.folder)
     return 0
 
 

@@ -53,7 +53,7 @@ class Outcome:
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
-    """Carries out the plan in a folder of its own, which holds the trace and all logs afterwards."""
+    """Carries out the plan in a folder made anew, which holds the trace, all logs and data afterwards."""
     shutil.rmtree(folder, ignore_errors=True)
     if not plan.is_fenced:
         take_fence_away()

@@ -17,8 +17,8 @@ Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    root = tmp_path_factory.mktemp("commands") / "home"
+def home(module_folder: Path) -> Iterator[Path]:
+    root = module_folder / "home"
     with EmbeddedStack(root, services=True):
         yield root
 

@@ -7,6 +7,7 @@ from alembic import command
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
+from heimdall_core.accounts.keys import authenticate
 from heimdall_core.database.engine import Database
 from heimdall_core.database.migrate import alembic_config, pending_revision, upgrade
 from heimdall_core.settings import Settings
@@ -120,4 +121,23 @@ def test_versions_that_are_there_get_their_lineage_and_their_verification(empty:
             ("train", None, None, None),
         ]
         command.downgrade(alembic_config(connection), "0005")
+    upgrade(empty)
+
+
+FORMER_KEY = "hmd_" + "0123456789" * 4
+KEYS = f"""
+insert into training.api_key (id, owner, name, prefix, sha256, scopes) values
+    ('key_1', 'ann', 'of a former version', '{FORMER_KEY[:10]}',
+     encode(sha256('{FORMER_KEY}'), 'hex'), '{{jobs:read}}');
+"""
+
+
+def test_keys_that_are_there_stay_valid(empty: Engine) -> None:
+    with empty.begin() as connection:
+        command.upgrade(alembic_config(connection), "0006")
+        connection.exec_driver_sql(KEYS)
+    upgrade(empty)
+    with empty.begin() as connection:
+        assert authenticate(connection, FORMER_KEY).owner == "ann"
+        command.downgrade(alembic_config(connection), "0006")
     upgrade(empty)

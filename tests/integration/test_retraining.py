@@ -15,7 +15,13 @@ from heimdall_core.database.job_tables import Artifact, Job, RetrainRequest
 from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.datasets.definition import DatasetDefinition, SessionQuery, SplitSpec
 from heimdall_core.datasets.freezing import freeze_dataset
-from heimdall_core.domain.errors import Conflict, NotFound, StorageUnavailable
+from heimdall_core.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    StorageRefused,
+    StorageUnavailable,
+)
 from heimdall_core.domain.spec import (
     DatasetRef,
     ExportJobSpec,
@@ -245,8 +251,147 @@ def test_the_champions_training_is_queued_on_what_is_approved_now(
     assert sum(frozen.counts[split] for split in ("train", "val", "test")) == 13
     assert (frozen.split["strategy"], frozen.split["seed"]) == ("source", 5)
     assert events(database, job.id, "retrain.requested") == [
-        {"reason": "x" * 300, "caller": "service", "dedupe_key": "monday"}
+        {
+            "reason": "x" * 300,
+            "caller": "service",
+            "dedupe_key": "monday",
+            "new_sessions": 3,
+            "withdrawn_sessions": 0,
+            "dataset": "latest",
+            "overrides": {},
+            "promote": None,
+            "warm_start": False,
+        }
     ]
+
+
+def test_below_the_floor_nothing_is_frozen_stored_or_queued(
+    database: Database, champion: str, store: S3Store, retrain: Retrain
+) -> None:
+    floor = replace(CALL, min_new_sessions=4)
+    # Nothing of a refusal may be left to a caller that catches it and commits.
+    with database.transaction() as session, pytest.raises(Conflict) as refusal:
+        retrain_model(session, floor, store=store, bucket=BUCKET, raw_bucket=RAW_BUCKET)
+    assert refusal.value.stable_code == "too_few_new_sessions"
+    assert "Approve 1 more" in str(refusal.value.hint)
+    assert "force" in str(refusal.value.hint)
+    assert (count(database, Job), count(database, DatasetVersion), count(database, RetrainRequest)) == (
+        1,
+        1,
+        0,
+    )
+    assert retrain(min_new_sessions=3)[1] is RetrainOutcome.QUEUED
+
+
+def test_what_was_withdrawn_is_counted_and_alone_no_reason_to_train_unless_the_floor_is_0(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with database.transaction() as session:
+        kept = RecordingSession.session_start.between(
+            START + timedelta(minutes=2), START + timedelta(minutes=9)
+        )
+        session.execute(update(RecordingSession).where(~kept).values(approval_status="rejected"))
+    with pytest.raises(Conflict, match=r"0 sessions are new .* 2 are withdrawn"):
+        retrain()
+    job, _ = retrain(min_new_sessions=0)
+    (told,) = events(database, job.id, "retrain.requested")
+    assert (told["new_sessions"], told["withdrawn_sessions"]) == (0, 2)
+
+
+def test_where_the_champions_manifest_is_lost_only_force_trains_and_nothing_is_counted(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    with database.transaction() as session:
+        gone = {"manifest_uri": f"s3://{BUCKET}/gone.json"}
+        session.execute(update(DatasetVersion).values(**gone))
+    with pytest.raises(StorageRefused):
+        retrain()
+    job, _ = retrain(force=True)
+    (told,) = events(database, job.id, "retrain.requested")
+    assert told["new_sessions"] is None
+
+
+def test_overrides_are_merged_over_the_champions_training(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    overrides = {
+        "training": {"learning_rate": 0.01, "early_stopping_patience": None, "epochs": None},
+        "model": {"covariance": "full"},
+        "tags": {"site": None, "campaign": "spring"},
+        "priority": "high",
+    }
+    job, _ = retrain(overrides=overrides, promote="never")
+    assert (job.spec["training"]["learning_rate"], job.spec["training"]["epochs"]) == (0.01, 100)
+    assert (job.spec["model"]["backbone"], job.spec["model"]["covariance"]) == ("micro", "full")
+    assert job.spec["model"]["name"] == "localization"
+    assert job.tags == {"campaign": "spring", "retrain.reason": "drift"}
+    assert job.priority == "high"
+    assert job.spec["register"] == {"enabled": True, "promote": "never"}
+
+
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_overrides_that_do_not_fit_the_champion_are_refused_though_a_job_waits(
+    database: Database, champion: str, retrain: Retrain, is_joined: bool
+) -> None:
+    if is_joined:
+        retrain(dedupe_key="first")
+    with pytest.raises(InvalidRequest) as refusal:
+        retrain(overrides={"model": {"components": 3, "pretrained": True}})
+    assert {problem.pointer for problem in refusal.value.problems} == {"/overrides/model"}
+    assert count(database, DatasetVersion) == 1 + is_joined
+
+
+def test_the_weights_of_the_champion_do_not_fit_another_backbone(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    keep_weights(database, champion)
+    with pytest.raises(InvalidRequest) as refusal:
+        retrain(warm_start=True, overrides={"model": {"backbone": "atto"}})
+    assert refusal.value.stable_code == "init_from_does_not_fit"
+    assert [problem.pointer for problem in refusal.value.problems] == ["/overrides/model/backbone"]
+
+
+def test_a_dataset_of_ones_own_is_frozen_and_held_against_the_champions(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    query = SessionQuery(started_after=START + timedelta(minutes=5))
+    own = DatasetDefinition(name="late", query=query, split=SplitSpec(strategy="source"))
+    job, _ = retrain(dataset=own)
+    assert job.spec["dataset"] == {"name": "late", "version": 1}
+    (told,) = events(database, job.id, "retrain.requested")
+    assert (told["new_sessions"], told["withdrawn_sessions"]) == (3, 5)
+
+
+def test_a_dataset_of_ones_own_that_finds_nothing_is_a_fault_of_the_request(
+    database: Database, champion: str, retrain: Retrain
+) -> None:
+    own = DatasetDefinition(name="late", query=SessionQuery(started_after=START + timedelta(days=5)))
+    with pytest.raises(InvalidRequest) as refusal:
+        retrain(dataset=own)
+    assert [problem.pointer for problem in refusal.value.problems] == ["/dataset/query"]
+
+
+def test_a_call_that_joins_is_told_what_of_its_wish_is_left_undone(
+    database: Database, champion: str, store: S3Store, retrain: Retrain
+) -> None:
+    first, _ = retrain(overrides={"training": {"epochs": 3}})
+    own = DatasetDefinition(name="late", split=SplitSpec(strategy="source"))
+    calls = [
+        ({"overrides": {"training": {"epochs": 3}}, "promote": "if_better"}, ()),
+        ({}, ("overrides",)),
+        (
+            {"dataset": own, "promote": "never", "warm_start": True},
+            ("dataset", "overrides", "promote", "warm_start"),
+        ),
+    ]
+    for number, (changes, left) in enumerate(calls):
+        call = replace(CALL, dedupe_key=f"other {number}", **changes)  # type: ignore[arg-type]
+        with database.transaction() as session:
+            found = retrain_model(session, call, store=store, bucket=BUCKET, raw_bucket=RAW_BUCKET)
+        assert (found.job.id, found.left_as_it_is, found.new_sessions) == (first.id, left, 3)
+        assert found.job.spec == first.spec
+    told = events(database, first.id, "retrain.joined")
+    assert [event.get("left_as_it_is", []) for event in told] == [list(left) for _, left in calls]
 
 
 def test_a_retraining_may_start_from_the_champions_weights(

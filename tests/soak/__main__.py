@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -33,9 +34,11 @@ QUICK = {
     "HEIMDALL_LEASE__STOP_GRACE_SECONDS": "3",
     "HEIMDALL_WORKER__IDLE_POLL_SECONDS": "1",
     "HEIMDALL_WORKER__CHECKPOINT_SECONDS": "0.5",
+    "HEIMDALL_RETENTION__BEST_CHECKPOINTS": "0",
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
+HOME = Path("/tmp/heimdall-soak")
 WATCHED = ("api", "worker", "control")
 #: What the last quarter may hold more than the second: noise of an allocator, a reconnected pool.
 TOLERATED = {"rss_mb": 40.0, "descriptors": 8.0, "threads": 4.0, "processes": 0.5}
@@ -214,8 +217,13 @@ def main() -> int:
     """Returns 0 if nothing grew and nothing was left."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=120.0)
-    parser.add_argument("--home", type=Path, default=Path("/tmp/heimdall-soak"))
+    parser.add_argument(
+        "--home", type=Path, default=HOME, help="must be absent; removed after a run that found nothing"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the folder whatever the run found")
     options = parser.parse_args()
+    if options.home.exists():
+        parser.error(f"{options.home} exists, perhaps from a run that found something: remove it first")
     with running(options.home) as stack:
         stack.prepare()
         samples = work(stack, options.minutes)
@@ -224,6 +232,10 @@ def main() -> int:
     print(f"{len(samples)} rounds of three jobs")
     faults = judge(samples) + [f"still runs: {line}" for line in left]
     print("\n".join(faults) or "nothing grew, nothing is left")
+    if faults or options.keep:
+        print(f"logs and data are in {options.home}")
+    else:
+        shutil.rmtree(options.home)
     return int(bool(faults))
 
 

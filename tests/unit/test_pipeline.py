@@ -103,6 +103,8 @@ def test_the_result_is_plain_json_with_metrics_and_provenance(finished: Any, tin
     assert export["verification"] == result["verification"]
     assert result["verification"]["passed"] is True
     assert result["num_parameters"] > 100_000
+    assert result["receivers"] == [receiver.name for receiver in tiny_dataset[1].receivers]
+    assert (result["backbone"], result["covariance"], result["components"]) == ("micro", "full", 1)
     assert result["best_epoch"] in {1, 2}
     assert result["mlflow_run_id"] is None
 
@@ -383,6 +385,23 @@ def test_the_served_model_evaluates_as_it_did_after_training(
         "receivers.png",
     }
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_a_mixture_is_trained_exported_and_evaluated_as_served(
+    make_pipeline: Callable[..., TrainingPipeline], tiny_dataset: Any, make_reporter: Any, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, model=replace(SPEC.model, components=2))
+    workspace = tmp_path / "trained"
+    pipeline = make_pipeline(
+        make_reporter(), spec=spec, output_uri="s3://models/jobs/job_21/a1", workspace=workspace
+    )
+    result = pipeline.run()
+    assert (result["covariance"], result["components"]) == ("full", 2)
+    assert np.isfinite(result["metrics"]["mixture_nll_per_m2"])
+    assert result["metrics"]["mixture_nll_per_m2"] != result["metrics"]["nll_per_m2"]
+    run = (None, result, workspace)
+    served = evaluate_as_served(run, tiny_dataset, make_reporter(), tmp_path / "served")
+    assert served["metrics"] == pytest.approx(result["metrics"], rel=1e-3)
 
 
 def test_the_dataset_may_list_its_receivers_in_another_order_from_another_origin(

@@ -148,7 +148,7 @@ def test_a_checkpoint_decides_the_network_unless_it_is_stated(tmp_path: Path) ->
         ({"resources": {"num_nodes": 2}}, "resources.num_nodes: 2: a run trains on one host"),
         (
             {"training": {"precision": "fp16"}, "resources": {"accelerator": "cpu"}},
-            "does not support /training/precision",
+            "/training/precision: fp16 needs a GPU: use auto, bf16 or fp32",
         ),
         ({"model": {"freeze_backbone": True}}, "model.freeze_backbone"),
         ({"init_from": {"name": "localization"}}, "init_from"),

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from api.schemas.jobs import JobDocument
+from api.schemas.models import RetrainDocument
 from heimdall_core.database.catalogue_tables import Model
 from heimdall_core.database.job_tables import Job
 from heimdall_core.registry.promotion import Gate
@@ -58,12 +58,72 @@ def test_an_unknown_model_is_a_problem(client):
         ({"dedupe_key": ""}, "#/dedupe_key"),
         ({"dedupe_key": "x" * 101}, "#/dedupe_key"),
         ({"priority": "high"}, "#/priority"),
+        ({"min_new_sessions": -1}, "#/min_new_sessions"),
+        ({"promote": "always"}, "#/promote"),
+        ({"overrides": [1]}, "#/overrides"),
+        ({"dataset": "newest"}, "#/dataset"),
+        ({"dataset": None}, "#/dataset"),
+        ({"dataset": {"name": "a/b"}}, "#/dataset/name"),
+        ({"dataset": {"name": "a", "query": {"min_receivers": 0}}}, "#/dataset/query/min_receivers"),
+        ({"overrides": {"kind": "export"}}, "#/overrides/kind"),
+        ({"overrides": {"dataset": {"name": "b"}}}, "#/overrides/dataset"),
+        ({"overrides": {"init_from": None}}, "#/overrides/init_from"),
+        ({"overrides": {"register": {"promote": "never"}}}, "#/overrides/register"),
+        ({"overrides": {"model": {"name": "b"}}}, "#/overrides/model/name"),
+        ({"overrides": {"export": {"enabled": False}}}, "#/overrides/export/enabled"),
+        ({"overrides": {"tags": {"retrain.reason": "x"}}}, "#/overrides/tags/retrain.reason"),
     ],
 )
 def test_a_wrong_field_is_named(client, change, pointer):
     answer = client.post(PATH, json=CALL | change)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pointer"),
+    [
+        ({"training": {"epochs": 0}}, "#/overrides/training/epochs"),
+        ({"training": {"epoch": 3}}, "#/overrides/training/epoch"),
+        ({"training": {"radio_map": {}}}, "#/overrides/training/radio_map/reach_m"),
+        ({"training": 3}, "#/overrides/training"),
+        ({"colour": "red"}, "#/overrides/colour"),
+        ({"resources": {"num_nodes": 2}}, "#/overrides/resources/num_nodes"),
+        ({"model": {"pretrained": True, "backbone": "micro"}}, "#/overrides/model/pretrained"),
+    ],
+)
+def test_a_wrong_override_is_named_and_nothing_is_queued(client, champion, overrides, pointer):
+    answer = client.post(PATH, json=CALL | {"overrides": overrides})
+    assert answer.status_code == 422, answer.text
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert all(error["detail"] for error in answer.json()["errors"])
+    assert count_jobs(client) == 1
+
+
+def test_too_few_new_sessions_are_a_conflict_that_says_how_many_there_are(client, champion):
+    answer = client.post(PATH, json=CALL | {"min_new_sessions": 7})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_few_new_sessions")
+    assert "6 sessions are new" in answer.json()["detail"]
+    assert "force" in answer.json()["hint"]
+    assert client.post(PATH, json=CALL | {"min_new_sessions": 7, "force": True}).status_code == 202
+
+
+def test_a_dataset_of_ones_own_needs_the_scope_to_freeze_one(client, champion):
+    body = CALL | {"dataset": {"name": "other", "split": {"strategy": "source"}}}
+    refused = client.post(PATH, json=body, headers=client.make_key("jobs:write"))
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
+    answer = client.post(PATH, json=body, headers=client.make_key("jobs:write", "datasets:write"))
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["spec"]["dataset"] == {"name": "other", "version": 1}
+
+
+def test_who_joins_is_told_what_it_asked_for_in_vain(client, champion):
+    client.post(PATH, json=CALL | {"dataset": "latest"})
+    other = CALL | {"dedupe_key": "tuesday", "promote": "never", "overrides": {"training": {"epochs": 2}}}
+    joined = client.post(PATH, json=other).json()
+    assert (joined["outcome"], joined["left_as_it_is"]) == ("joined", ["overrides", "promote"])
+    assert joined["new_sessions"] == 6
+    assert joined["spec"]["training"]["epochs"] != 2
 
 
 def test_the_call_needs_the_scope_to_write_jobs_and_no_other(client, champion):
@@ -101,10 +161,11 @@ def test_a_new_job_is_answered_as_a_submission(client, champion, hints):
     before = hints.num_hints
     answer = client.post(PATH, json=CALL)
     assert answer.status_code == 202
-    job = JobDocument.model_validate(answer.json())
+    job = RetrainDocument.model_validate(answer.json())
     assert answer.headers["location"] == f"/v1/jobs/{job.id}"
     assert answer.headers["retry-after"] == "1"
-    assert answer.headers["retrain-outcome"] == "queued"
+    assert answer.headers["retrain-outcome"] == job.outcome == "queued"
+    assert (job.new_sessions, job.withdrawn_sessions, job.left_as_it_is) == (6, 0, [])
     assert (job.parent_job_id, job.spec["dataset"]["version"]) == (champion, 2)
     assert hints.num_hints == before + 1
 

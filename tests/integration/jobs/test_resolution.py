@@ -197,6 +197,18 @@ def test_a_version_that_an_export_made_gives_the_weights_it_exported(database: D
     assert job.inputs["init_weights"]["uri"] == "s3://m/7.ckpt"
 
 
+def test_a_mixture_starts_no_network_of_fewer_components(database: Database, training: str) -> None:
+    with database.transaction() as session:
+        job = session.get_one(Job, training)
+        model = {**job.spec["model"], "covariance": "full", "components": 4}
+        job.spec = {**job.spec, "model": model}
+    with pytest.raises(InvalidRequest, match="do not fit") as refusal:
+        queue(database, training_from())
+    assert refusal.value.stable_code == "init_from_does_not_fit"
+    assert [p.pointer for p in refusal.value.problems] == ["/model/components"]
+    assert queue(database, training_from(covariance="full", components=4)).spec["init_from"]["version"] == 1
+
+
 @pytest.mark.parametrize(
     ("spec", "error", "code", "pointer"),
     [

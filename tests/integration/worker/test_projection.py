@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -270,6 +271,19 @@ def test_a_run_that_is_retried_goes_on(database: Database, tracked: Settings, cl
     assert deliver_due(database, tracked) == 0
 
 
+def test_an_evaluation_has_a_run_with_its_metrics_too(
+    database: Database, tracked: Settings, claim: Claim
+) -> None:
+    with database.transaction() as session:
+        session.get_one(Job, claim.job_id).kind = "evaluate"
+    with database.transaction() as session:
+        finishing.succeed(session, claim, artifacts=[], publish=lambda _session, _job: {})
+    deliver_due(database, tracked)
+    run = run_of(tracked, claim.job_id)
+    assert run.info.status == "FINISHED"
+    assert curve(tracked, run.info.run_id) == [(1, 2.0), (2, 1.0)]
+
+
 def test_a_cancelled_jobs_run_is_ended_as_killed(database: Database, tracked: Settings, claim: Claim) -> None:
     with database.transaction() as session:
         finishing.finish_cancelled(session, claim, exit_code=None)
@@ -383,3 +397,24 @@ def test_two_projections_at_once_deliver_once(database: Database, tracked: Setti
     with ThreadPoolExecutor(2) as pool:
         delivered: list[int] = list(pool.map(lambda _: deliver_due(database, tracked), range(2)))
     assert sum(delivered) == 1
+
+
+def test_a_frozen_projector_loses_its_turn_and_delivers_nothing_more(
+    database: Database, tracked: Settings, succeeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed(database, claim_another(database), is_champion=False)
+    monkeypatch.setattr(projection, "_LONGEST_DELIVERY_SECONDS", 1)
+    others: list[int] = []
+
+    def freeze(*_: object) -> None:
+        deadline = time.monotonic() + 30
+        monkeypatch.setattr(projection, "_deliver", lambda *_: None)
+        while not (delivered := deliver_due(database, tracked)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        others.append(delivered)
+
+    monkeypatch.setattr(projection, "_deliver", freeze)
+    monkeypatch.setattr(projection, "_end_strays", lambda *_: None)
+    assert deliver_due(database, tracked) == 1, "it ends what it was at, and is told then"
+    assert others == [1]

@@ -64,9 +64,9 @@ EPOCHS = 5
 
 
 @pytest.fixture(scope="module")
-def fork_server(engines_environment: dict[str, str], tmp_path_factory: Any) -> Iterator[ForkServer]:
+def fork_server(engines_environment: dict[str, str], module_folder: Path) -> Iterator[ForkServer]:
     """Warm, with one thread: two identical trainings then take the same order of sums."""
-    home = tmp_path_factory.mktemp("trainers")
+    home = module_folder
     quick = {
         "HEIMDALL_WORKER__CHECKPOINT_SECONDS": "0.02",
         "OMP_NUM_THREADS": "1",

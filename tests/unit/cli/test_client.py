@@ -74,7 +74,7 @@ def test_every_call_carries_the_key_and_a_keyed_one_is_idempotent():
     assert seen[0].headers["Authorization"] == "Bearer hmd_key"
     assert seen[0].headers["Idempotency-Key"] == '"once"'
     assert json.loads(seen[0].content) == {"kind": "train"}
-    assert "Idempotency-Key" not in seen[1].headers
+    assert len(seen[1].headers["Idempotency-Key"]) > 30, "one of its own: a repetition is harmless"
     assert seen[1].content == b""
 
 
@@ -125,7 +125,7 @@ def test_a_running_stack_is_found_with_its_key(tmp_path):
     home.write_state(StackState(phase="ready", supervisor=identify(os.getpid()), url="http://127.0.0.1:2"))
     with connect_local(home) as client:
         assert client.url == "http://127.0.0.1:2"
-        assert client._http.headers["Authorization"] == f"Bearer {key}"
+        assert client.service._shell.configuration.api_key == key
 
 
 def test_the_only_wrong_field_is_not_told_twice():

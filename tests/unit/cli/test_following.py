@@ -27,18 +27,28 @@ FAILED = {
 }
 
 
+CURVES = {
+    "val_loss": [{"epoch": n, "step": n, "value": 3.0 / n} for n in range(1, 5)],
+    "val_median_error_m": [{"epoch": n, "step": n, "value": 9000.0 / n} for n in range(1, 5)],
+}
+
+
 class Server:
     """Answers with one state of the job after another; None: it is away."""
 
     def __init__(self, *states):
         self.states = list(states)
         self.after = []
+        self.metrics_asked = 0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/metrics"):
+            self.metrics_asked += 1
+            return httpx.Response(200, json={"metrics": CURVES})
         if request.url.path.endswith("/events"):
-            self.after.append(int(request.url.params["after"]))
+            self.after.append(int(request.url.params["after"].removeprefix("evt_")))
             number = len(self.after)
-            event = {"id": number, "event": "first_step", "data": {"seconds_since_start": 0.25}}
+            event = {"id": f"evt_{number}", "event": "first_step", "data": {"seconds_since_start": 0.25}}
             return httpx.Response(200, json={"data": [event], "next_after": number})
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         if state is None:
@@ -87,6 +97,24 @@ def test_each_event_is_asked_for_once(capsys):
     assert capsys.readouterr().out.count("first training step 0.25 s") == len(server.after)
 
 
+def test_an_unchanged_job_costs_a_304_and_its_history_is_asked_for_now_and_then(monkeypatch):
+    monkeypatch.setattr(following, "UNCHANGED_POLLS", 3)
+    server, polls = Server(RUNNING), []
+
+    def unchanged(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/v1/jobs/job_1":
+            return server(request)
+        polls.append(request.headers.get("If-None-Match"))
+        if len(polls) == 9:
+            return httpx.Response(200, json=DONE, headers={"ETag": '"2"'})
+        status = 200 if len(polls) == 1 else 304
+        return httpx.Response(status, json=RUNNING if status == 200 else None, headers={"ETag": '"1"'})
+
+    assert run(unchanged) == DONE
+    assert polls == [None] + ['"1"'] * 8
+    assert len(server.after) == 4, "at both changes, and at every third poll between them"
+
+
 def test_without_a_terminal_there_is_one_line_per_change(capsys):
     run(Server(RUNNING, RUNNING, RUNNING, DONE))
     lines = [line for line in capsys.readouterr().out.splitlines() if "epoch 2/5" in line]
@@ -102,9 +130,31 @@ def test_quiet_following_prints_nothing(capsys):
 def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
     from rich.console import Console
 
-    monkeypatch.setattr(following, "console", Console(force_terminal=True, width=120))
-    run(Server(RUNNING, DONE))
-    assert "training" in capsys.readouterr().out
+    monkeypatch.setattr(following, "console", Console(force_terminal=True, highlight=False, width=120))
+    server = Server(RUNNING, RUNNING, DONE)
+    run(server)
+    out = capsys.readouterr().out
+    assert "training" in out
+    assert server.metrics_asked == 2, "once for the epoch, once at the end"
+    *_, loss, _, error, _ = out.rstrip().splitlines()
+    assert "0.750, least 0.750 at epoch 4" in loss
+    assert "2,250 m, least 2,250 m at epoch 4" in error
+
+
+def test_without_a_terminal_the_curves_are_told_in_words_at_the_end(capsys):
+    server = Server(RUNNING, RUNNING, DONE)
+    run(server)
+    out = capsys.readouterr().out
+    assert "  loss         0.750, least 0.750 at epoch 4\n  median error 2,250 m, least" in out
+    assert out.isascii()
+    assert server.metrics_asked == 1
+
+
+@pytest.mark.parametrize("job", [DONE | {"kind": "import"}, DONE | {"kind": "evaluate"}])
+def test_only_a_training_has_curves(job):
+    server = Server(job)
+    run(server)
+    assert server.metrics_asked == 0
 
 
 @pytest.mark.parametrize(
@@ -130,6 +180,10 @@ def test_nothing_is_said_of_what_is_not_known():
     [
         ({"event": "job.phase", "data": {"phase": "training"}}, None),
         ({"event": "checkpoint.durable", "data": {"epoch": 3}}, "  checkpoint of epoch 3 is durable"),
+        (
+            {"event": "training_finished", "data": {"epochs": 5, "steps": 40, "best_epoch": 4}},
+            "  trained 5 epochs, 40 steps; kept the weights of epoch 4",
+        ),
         ({"event": "something_new", "data": {"a": 0.123456, "b": None}}, "  something new  a 0.1235"),
         ({"event": "checkpoint.durable", "data": {"x": 1}}, "  checkpoint.durable  x 1"),
     ],

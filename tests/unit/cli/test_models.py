@@ -25,7 +25,7 @@ VERSION = {
     },
     "dataset": {"name": "northwest", "version": 3, "digest": "d1g3"},
     "job_id": "job_a",
-    "facts": {"receivers": [{"name": "Torino"}, {"name": "Genova"}], "backbone": "micro"},
+    "facts": {"receivers": ["Torino", "Genova"], "backbone": "micro", "covariance": "full", "components": 1},
     "mlflow_run_id": None,
     "mlflow_version": None,
     "created_by": "local",

@@ -22,7 +22,17 @@ def test_rows_show_a_dash_for_what_is_absent(capsys):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(812.4, "812 m"), (9999, "9,999 m"), (24_600, "24.6 km"), (None, "-"), ("x", "-")]
+    ("value", "text"),
+    [
+        (812.4, "812 m"),
+        (9999, "9,999 m"),
+        (24_600, "24.6 km"),
+        (-24_600, "-24.6 km"),
+        (-0.4, "0 m"),
+        (-0.0, "0 m"),
+        (None, "-"),
+        ("x", "-"),
+    ],
 )
 def test_distances(value, text):
     assert metres(value) == text

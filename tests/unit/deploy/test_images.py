@@ -278,7 +278,7 @@ def test_two_made_files_share_no_secret(root, tmp_path):
     for name in ("one", "two"):
         subprocess.run(["sh", root / "deploy/make-env.sh", tmp_path / name], check=True, capture_output=True)
         found = re.findall(r"^\w*(?:PASSWORD|KEY|KEY_ID)=(.+)$", (tmp_path / name).read_text(), re.M)
-        assert len(found) == len(set(found)) == 5
+        assert len(found) == len(set(found)) == 6
         secrets.append(set(found))
     assert not secrets[0] & secrets[1]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from heimdall_core.domain.errors import NotSupportedYet
+from heimdall_core.domain.errors import InvalidRequest, NotSupportedYet
 from heimdall_core.domain.spec import (
     DatasetRef,
     ExportJobSpec,
@@ -52,6 +52,6 @@ def test_an_opset_that_cannot_be_had_is_refused_by_name(
 
 
 def test_the_same_file_twice_is_refused() -> None:
-    with pytest.raises(NotSupportedYet) as refusal:
+    with pytest.raises(InvalidRequest) as refusal:
         refuse_unsupported(asking_for(ExportOutput(opset=17), ExportOutput(), ExportOutput())[1])
     assert [problem.pointer for problem in refusal.value.problems] == ["/outputs/2"]

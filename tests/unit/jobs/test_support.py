@@ -1,10 +1,19 @@
-"""Where the weights of a training may come from."""
+"""What a look at a spec alone shows to be impossible."""
 
 import pytest
 
 from heimdall_core.domain.errors import InvalidRequest
-from heimdall_core.domain.spec import DatasetRef, ModelRef, ModelSpec, TrainJobSpec
-from heimdall_core.jobs.support import BACKBONES_WITHOUT_WEIGHTS, refuse_bad_start
+from heimdall_core.domain.spec import (
+    DatasetRef,
+    ExportSpec,
+    ModelRef,
+    ModelSpec,
+    RadioMapSpec,
+    ResourcesSpec,
+    TrainingSpec,
+    TrainJobSpec,
+)
+from heimdall_core.jobs.support import BACKBONES_WITHOUT_WEIGHTS, refuse_bad_start, refuse_unsupported
 
 CHAMPION = ModelRef(name="localization")
 
@@ -43,6 +52,25 @@ def test_a_contradiction_is_refused_by_the_name_of_its_field(spec: TrainJobSpec,
 )
 def test_every_other_start_is_accepted(spec: TrainJobSpec) -> None:
     refuse_bad_start(spec)
+
+
+def test_fields_that_contradict_one_another_are_invalid_and_all_named() -> None:
+    spec = TrainJobSpec(
+        kind="train",
+        dataset=DatasetRef(name="north"),
+        training=TrainingSpec(precision="fp16", augment=False, radio_map=RadioMapSpec(reach_m=200)),
+        resources=ResourcesSpec(accelerator="cpu"),
+        export=ExportSpec(enabled=False),
+    )
+    with pytest.raises(InvalidRequest) as refusal:
+        refuse_unsupported(spec)
+    assert [problem.pointer for problem in refusal.value.problems] == [
+        "/training/precision",
+        "/training/radio_map",
+        "/register/enabled",
+    ]
+    assert refusal.value.stable_code == "invalid_request"
+    assert "set training.augment true" in refusal.value.message
 
 
 def test_the_backbones_without_weights_are_those_of_the_networks() -> None:

@@ -15,10 +15,11 @@ from heimdall_core.domain.manifest import FeatureSettings
 from heimdall_core.recordings.archive import pack_session
 from heimdall_core.recordings.iq import decode
 from heimdall_core.recordings.reading import InputFile, read_sessions
+from heimdall_core.recordings.sample_checks import LARGEST_SAMPLE
 from heimdall_core.recordings.session import IqRecording, RecordedSession, Source
 
 SHORT = FeatureSettings(n_fft=4, hop=1, num_frames=1)
-FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+FLOATS = st.floats(-LARGEST_SAMPLE, LARGEST_SAMPLE, width=32)
 
 
 def test_a_session_without_recordings_cannot_be_packed(make_session):

@@ -31,6 +31,7 @@ def verdict(
     champion=1,
     evaluate=(),
     is_elsewhere=False,
+    must_be_better=False,
     **policy,
 ):
     return judge(
@@ -41,6 +42,7 @@ def verdict(
         contest=met,
         evaluate=evaluate,
         is_elsewhere=is_elsewhere,
+        must_be_better=must_be_better,
         policy=PromotionSettings(**policy),
     )
 
@@ -179,3 +181,32 @@ def test_a_verdict_names_every_check_with_its_numbers():
     median = checks["median_error_m"]
     assert (median["challenger"], median["champion"], median["limit"]) == (1200.0, 1000.0, 1000.0)
     assert median["detail"] == "1,200 m against 1,000 m of version 1; at most 1,000 m"
+
+
+@pytest.mark.parametrize(
+    ("figures", "is_better"),
+    [
+        ({}, False),
+        ({"median_error_m": 1000.0 * (1 - 1e-9), "nll_per_m2": 17.0 * (1 + 1e-9)}, False),
+        ({"median_error_m": 999.0}, True),
+        ({"median_error_m": 999.0, "nll_per_m2": 17.04}, True),
+        ({"nll_per_m2": 16.99}, True),
+        ({"nll_per_m2": 17.04}, False),
+        ({"nll_per_m2": None}, False),
+    ],
+)
+def test_no_worse_is_not_yet_better(figures, is_better):
+    found = verdict(contest(**figures), must_be_better=True)
+    assert ("better" not in failures(found)) == is_better
+    assert "better" not in [check.name for check in verdict(contest(**figures)).checks]
+
+
+def test_a_negative_loss_is_better_where_it_is_farther_below():
+    champion = FIGURES | {"nll_per_m2": -2.0}
+    assert verdict(contest(champion=champion, nll_per_m2=-2.1), must_be_better=True).passed
+    assert failures(verdict(contest(champion=champion, nll_per_m2=-2.0), must_be_better=True)) == ["better"]
+
+
+def test_a_first_version_need_not_be_better_and_an_unmeasured_one_waits():
+    assert verdict(champion=None, must_be_better=True).passed
+    assert verdict(None, evaluate=[EVALUATE], must_be_better=True).lacks_measurement

@@ -99,7 +99,8 @@ def _mixture(num_segments: int, num_components: int = 3) -> PlanePrediction:
 def test_a_mixture_of_one_segment_is_the_one_that_was_predicted() -> None:
     prediction = _mixture(4)
     average = average_segments(prediction, torch.arange(4), 4)
-    assert average.mixtures is not None and prediction.components is not None
+    assert average.mixtures is not None
+    assert prediction.components is not None
     np.testing.assert_allclose(average.mixtures.weight, prediction.components.log_weight.exp())
     np.testing.assert_allclose(average.mixtures.mean_km, prediction.components.mean_km)
     np.testing.assert_allclose(average.mixtures.correlation, prediction.components.correlation)

@@ -126,7 +126,8 @@ def test_weights_that_are_gone_or_changed_are_not_started_from(saved: SavedWeigh
 
 def test_on_the_same_receivers_the_network_is_the_one_that_was_trained(saved: SavedWeights) -> None:
     found, wanted = started(saved).plane(heard(3)), original(saved).plane(heard(3))
-    assert torch.equal(found.mean_km, wanted.mean_km) and torch.equal(found.sigma_km, wanted.sigma_km)
+    assert torch.equal(found.mean_km, wanted.mean_km)
+    assert torch.equal(found.sigma_km, wanted.sigma_km)
 
 
 def test_the_calibration_starts_anew(saved: SavedWeights) -> None:

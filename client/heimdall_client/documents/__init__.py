@@ -1,0 +1,1 @@
+"""Typed results; each tolerates members that it does not know."""

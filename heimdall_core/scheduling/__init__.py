@@ -1,0 +1,1 @@
+"""Schedules and triggers: models trained again by the clock, by new recordings, or by drift."""
