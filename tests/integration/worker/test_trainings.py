@@ -60,7 +60,7 @@ LEASE = LeaseSettings(
     flag_poll_seconds=0.02,
     stop_grace_seconds=10,
 )
-EPOCHS = 5
+EPOCHS = 60
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def test_a_training_killed_at_random_steps_ends_in_the_same_weights_and_the_same
 def test_what_a_killed_attempt_left_on_the_disk_is_not_in_the_way_of_the_next(
     host: Host, database: Database, submit: Callable[..., str]
 ) -> None:
-    job_id = submit()
+    job_id = submit(epochs=80)
     run = Run(host)
     run.until_step(2)
     run.kill()
