@@ -126,7 +126,7 @@ def _stated(schema: Mapping[str, Any]) -> Sequence[Any]:
     """Its own examples, else the one value, the default, or the first of its values."""
     for key in ("examples", "enum"):
         if schema.get(key):
-            return schema[key][:1]  # type: ignore[no-any-return]
+            return list(schema[key][:1])
     return [schema[key] for key in ("const", "default") if schema.get(key) is not None]
 
 

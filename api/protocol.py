@@ -26,7 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _clock: TimerHandle | None = None
     _num_head_bytes = 0
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Starts the clock."""
         super().connection_made(transport)
         self._start_clock()

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, update
 
-from heimdall_core.database.catalogue_tables import DatasetVersion, Model, SessionArchive
+from heimdall_core.database.catalogue_tables import DatasetVersion, Model
 from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import Artifact, Job, RetrainRequest
-from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
+from heimdall_core.database.platform_tables import RecordingSession
 from heimdall_core.datasets.definition import DatasetDefinition, SessionQuery, SplitSpec
 from heimdall_core.datasets.freezing import freeze_dataset
 from heimdall_core.domain.errors import (
@@ -43,12 +44,11 @@ from heimdall_core.registry.publishing import publish_model
 from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
 from heimdall_core.settings import PromotionSettings, Settings
 from heimdall_core.storage import S3Store
+from tests.integration import recorded_sessions
+from tests.integration.recorded_sessions import BUCKET, START, StoreThatRefuses
 
 WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)
-BUCKET = "heimdall-models"
-RAW_BUCKET = "raw-of-the-platform"
 """Not the one that settings have by default: whoever forgets to pass it on finds nothing."""
-START = datetime(2025, 5, 1, tzinfo=UTC)
 CALL = RetrainCall(model="localization", reason="drift", dedupe_key="monday", caller="service")
 TRAINING = TrainJobSpec(
     kind="train",
@@ -59,59 +59,9 @@ TRAINING = TrainJobSpec(
     not_before=datetime(2025, 6, 1, tzinfo=UTC),
 )
 
+RAW_BUCKET = "raw-of-the-platform"
+add_sessions = partial(recorded_sessions.add_sessions, raw_bucket=RAW_BUCKET)
 Retrain = Callable[..., tuple[Job, RetrainOutcome]]
-
-
-class StoreThatRefuses(S3Store):
-    """Takes nothing."""
-
-    def put_bytes(self, uri: str, data: bytes, *, media_type: str = "") -> object:
-        raise StorageUnavailable(f"{uri}: connection refused")
-
-
-def add_sessions(database: Database, numbers: range, *, approval_status: str = "approved") -> None:
-    """Sessions of one receiver, each of a source of its own, 20 km from the next."""
-    with database.transaction() as session:
-        station = session.scalar(select(Station)) or Station(
-            name="turin", url="https://rx.example", latitude=45.0, longitude=7.7, altitude_asl=240.0
-        )
-        session.add(station)
-        for number in numbers:
-            source = KnownSource(
-                name=f"beacon-{number}", frequency_hz=145_000_000, latitude=44 + 0.2 * number, longitude=8.0
-            )
-            session.add(source)
-            session.flush()
-            started_at = START + timedelta(minutes=number)
-            recorded = RecordingSession(
-                known_source_id=source.id,
-                session_name=f"session-{number}",
-                session_start=started_at,
-                approval_status=approval_status,
-            )
-            session.add(recorded)
-            session.flush()
-            uri = f"s3://{RAW_BUCKET}/recordings/{number}.sigmf"
-            session.add(
-                SessionArchive(session_id=recorded.id, uri=uri, sha256=f"{number:064x}", num_bytes=4096)
-            )
-            session.add(
-                Measurement(
-                    timestamp=started_at,
-                    websdr_station_id=station.id,
-                    frequency_hz=145_000_000,
-                    snr_db=12.0,
-                    iq_data_location=uri,
-                    iq_data_format="cf32_le",
-                    iq_sample_rate=12_500,
-                    iq_samples_count=512,
-                    recording_session_id=recorded.id,
-                    iq_sha256=f"{number:064x}",
-                    iq_byte_offset=0,
-                    iq_num_bytes=4096,
-                    noise_floor_dbfs=-40.0,
-                )
-            )
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import pytest
 from sqlalchemy import func, select, text, update
 from structlog.testing import capture_logs
 
-from heimdall_core.database.catalogue_tables import Model, SessionArchive
+from heimdall_core.database.catalogue_tables import Model
 from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import Job, RetrainRequest
-from heimdall_core.database.platform_tables import KnownSource, Measurement, RecordingSession, Station
 from heimdall_core.database.schedule_tables import DriftScore, Schedule
 from heimdall_core.datasets.definition import DatasetDefinition, SplitSpec
 from heimdall_core.datasets.freezing import freeze_dataset
-from heimdall_core.domain.errors import Conflict, InvalidRequest, NotFound, StorageUnavailable
+from heimdall_core.domain.errors import Conflict, InvalidRequest, NotFound
 from heimdall_core.domain.spec import DatasetRef, ModelSpec, TrainJobSpec
 from heimdall_core.jobs.submission import submit_job
 from heimdall_core.registry.promotion import Gate
@@ -33,20 +32,12 @@ from heimdall_core.scheduling.running import ScheduledRun, Stores, due_schedules
 from heimdall_core.scheduling.schedules import ScheduleWish, change_schedule, create_schedule
 from heimdall_core.settings import PromotionSettings, Settings
 from heimdall_core.storage import S3Store
+from tests.integration.recorded_sessions import BUCKET, RAW_BUCKET, StoreThatRefuses, add_sessions
 from worker.control import ControlPlane
 from worker.reaper_hold import ReaperHold
 from worker.schedules import run_schedules
 
-BUCKET, RAW_BUCKET = "heimdall-models", "heimdall-raw-iq"
 HOURLY = CronCondition(type="cron", expression="0 * * * *")
-START = datetime(2025, 5, 1, tzinfo=UTC)
-
-
-class StoreThatRefuses(S3Store):
-    """Takes nothing."""
-
-    def put_bytes(self, uri: str, data: bytes, *, media_type: str = "") -> Any:
-        raise StorageUnavailable(f"{uri}: connection refused")
 
 
 class CountedHints:
@@ -56,50 +47,6 @@ class CountedHints:
 
     def hint(self) -> None:
         self.num_hints += 1
-
-
-def add_sessions(database: Database, numbers: range) -> None:
-    """Approved sessions of one receiver, each of a source of its own."""
-    with database.transaction() as session:
-        station = session.scalar(select(Station)) or Station(
-            name="turin", url="https://rx.example", latitude=45.0, longitude=7.7, altitude_asl=240.0
-        )
-        session.add(station)
-        for number in numbers:
-            source = KnownSource(
-                name=f"beacon-{number}", frequency_hz=145_000_000, latitude=44 + 0.2 * number, longitude=8.0
-            )
-            session.add(source)
-            session.flush()
-            started_at = START + timedelta(minutes=number)
-            recorded = RecordingSession(
-                known_source_id=source.id,
-                session_name=f"session-{number}",
-                session_start=started_at,
-                approval_status="approved",
-            )
-            session.add(recorded)
-            session.flush()
-            uri = f"s3://{RAW_BUCKET}/recordings/{number}.sigmf"
-            stored = {"uri": uri, "sha256": f"{number:064x}", "num_bytes": 4096}
-            session.add(SessionArchive(session_id=recorded.id, **stored))
-            session.add(
-                Measurement(
-                    timestamp=started_at,
-                    websdr_station_id=station.id,
-                    frequency_hz=145_000_000,
-                    snr_db=12.0,
-                    iq_data_location=uri,
-                    iq_data_format="cf32_le",
-                    iq_sample_rate=12_500,
-                    iq_samples_count=512,
-                    recording_session_id=recorded.id,
-                    iq_sha256=f"{number:064x}",
-                    iq_byte_offset=0,
-                    iq_num_bytes=4096,
-                    noise_floor_dbfs=-40.0,
-                )
-            )
 
 
 @pytest.fixture
