@@ -34,7 +34,7 @@ from heimdall_core.training.divergence import StopWhenDiverged
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.network import read_weights
-from heimdall_core.training.provenance import describe_run, flatten
+from heimdall_core.training.provenance import describe_pretrained, describe_run, flatten
 from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.ranks import Ranks, Seat, ranks_of
 from heimdall_core.training.reporting import JobReporter
@@ -103,6 +103,7 @@ class TrainingPipeline:
         self._checkpoint_seconds = checkpoint_seconds
         self._lineage = lineage
         self._trained: dict[str, int] | None = None
+        self._pretrained: dict[str, Any] | None = None
         self._started_at = time.monotonic()
         self._digest = manifest.digest()
         self._best = BestWeights(spec.training.keep)
@@ -229,6 +230,8 @@ class TrainingPipeline:
             plane_scale_km=self._plane_scale_km,
             pretrained_dir=self._pretrained_dir,
         )
+        if self._spec.model.pretrained:
+            self._pretrained = describe_pretrained(module.net, self._spec.model.backbone)
         # The start of a resumed attempt goes without saying: its checkpoint takes the place of it.
         if start is not None and self._resume_from is None:
             tell_start(self._reporter, self._spec, start)
@@ -335,6 +338,7 @@ class TrainingPipeline:
             run_name=self._run_name,
             resume_from=self._resume_from,
             init_weights=self._init_weights,
+            pretrained=self._pretrained,
             lineage=self._lineage,
         )
 

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from heimdall_core.domain.manifest import Manifest, canonical_json
 from heimdall_core.domain.ports import Checkpoint, StoredObject
-from heimdall_core.domain.spec import TrainJobSpec, spec_to_dict
+from heimdall_core.domain.spec import Backbone, TrainJobSpec, spec_to_dict
+from heimdall_core.networks import LocalizationNet
+from heimdall_core.networks.backbone import SIZES
 from heimdall_core.training.dataset import SPLITS
 from heimdall_core.training.installation import describe_code, describe_lock, installed_sha256
 
@@ -68,6 +70,7 @@ def describe_run(
     run_name: str,
     resume_from: Checkpoint | None,
     init_weights: StoredObject | None = None,
+    pretrained: Mapping[str, Any] | None = None,
     lineage: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What is needed to repeat a run, and to see what could make the repetition differ.
@@ -85,9 +88,15 @@ def describe_run(
         "spec": spec_to_dict(spec),
         "seed": spec.training.seed,
         "init_from": describe_start(spec, init_weights),
+        "pretrained": pretrained,
         "resumed_from": None if resume_from is None else resume_from.object.uri,
         **describe_environment(),
     }
+
+
+def describe_pretrained(net: LocalizationNet, backbone: Backbone) -> dict[str, Any]:
+    """The published weights that the backbone has before its first step, as this network holds them."""
+    return {"weights": SIZES[backbone].weights, "backbone": describe_weights(net.backbone.state_dict())}
 
 
 def describe_environment() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from heimdall_core.domain.errors import DataError, InfrastructureError
 from heimdall_core.networks.backbone import SIZES, create_backbone, start_pretrained
 from heimdall_core.networks.stem import STEM
 from heimdall_core.training.network import Construction
+from heimdall_core.training.provenance import describe_pretrained
 
 FOLDER = "convnextv2-atto-1k-224"
 
@@ -109,6 +110,21 @@ def test_the_heads_are_the_seeds_whatever_the_backbone_starts_from(published):
     assert torch.equal(fresh.position_head.weight, started.position_head.weight)
     name = "encoder.stages.1.layers.0.pwconv1.weight"
     assert torch.equal(started.backbone.state_dict()[name], published[1][name])
+
+
+def test_the_record_of_a_run_tells_which_published_weights_it_started_from(published, changed):
+    def record(folder):
+        net = Construction(
+            num_receivers=4, backbone="atto", covariance="full", origin=(45.0, 8.0), plane_scale_km=30.0
+        ).build(pretrained=True, pretrained_dir=folder)
+        return describe_pretrained(net, "atto")
+
+    then, again = record(published[0]), record(published[0])
+    assert then == again
+    assert then["weights"] == "facebook/convnextv2-atto-1k-224"
+    torch.manual_seed(8)
+    ConvNextV2ForImageClassification(create_backbone("atto", 3).config).save_pretrained(changed / FOLDER)
+    assert record(changed)["backbone"]["sha256"] != then["backbone"]["sha256"]
 
 
 def test_every_published_size_names_its_repository():

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from heimdall_core.domain.errors import DataError, InfrastructureError, TrainingError
 from heimdall_core.domain.ports import JobStopped
-from heimdall_core.domain.spec import TrainingSpec
+from heimdall_core.domain.spec import RadioMapSpec, TrainingSpec
 from heimdall_core.storage import FolderStore
 from heimdall_core.training import ranks as ranks_module
 from heimdall_core.training.distributed import PartOfRandomness
@@ -84,6 +84,24 @@ def test_gradients_of_accumulated_batches_are_those_of_one_process(
     expected = train("alone", make_reporter(), training=training)
     found = train("together", make_reporter(), training=training, num_ranks=2)
     assert largest_difference(found.weights, expected.weights) < 1e-5
+
+
+def test_every_rank_moves_items_over_the_same_radio_map(
+    train: Callable[..., Any], make_reporter: Any, make_features: Any
+) -> None:
+    features = make_features(60)
+    with_map = replace(TRAINING, epochs=2, radio_map=RadioMapSpec(reach_m=5_000.0))
+    options = {"features": features, "training": with_map}
+    expected = train("alone", make_reporter(), **options).weights
+    found = train("together", make_reporter(), num_ranks=2, **options).weights
+    assert largest_difference(found, expected) < 1e-5
+    unmoved = replace(with_map, radio_map=None)
+    assert (
+        largest_difference(
+            train("unmoved", make_reporter(), **options | {"training": unmoved}).weights, expected
+        )
+        > 1e-3
+    )
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(
