@@ -76,6 +76,18 @@ check: check-static ## The same and the quick unit tests: under a minute
 test: venv ## Every test with coverage: under 15 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-report=xml --cov-fail-under=85 --dist loadfile $(ARGS)
 
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || echo /usr/bin/chromium)
+
+.PHONY: e2e
+e2e: venv $(VENV)/.e2e-installed ## The dashboard in Chromium against the whole service; pictures in build/e2e
+	@test -x "$(CHROMIUM)" || { echo "error: there is no Chromium at $(CHROMIUM)" >&2; \
+		echo "       Install one (apt-get install chromium) or name one: make CHROMIUM=/path/to/chromium e2e" >&2; exit 1; }
+	CHROMIUM=$(CHROMIUM) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/e2e -n0 $(ARGS)
+
+$(VENV)/.e2e-installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[e2e]' -e ./client
+	@touch $@
+
 .PHONY: chaos
 chaos: venv ## Faults of sixteen families against real services and trainers, 40 minutes (ARGS="--slice": five)
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -114,7 +126,7 @@ bench-export: venv ## ONNX Runtime against PyTorch, and the time an export takes
 	$(BENCH).export
 
 .PHONY: bench-api
-bench-api: venv ## The API under 50 callers, beside a bare route and MLflow
+bench-api: venv ## The API under 50 callers, beside a bare route and MLflow: five minutes
 	$(BENCH).api $(ARGS)
 
 .PHONY: bench-events
@@ -133,7 +145,8 @@ format: venv ## Format the code and mend what ruff can
 
 .PHONY: lock
 lock: ## Write requirements.lock from what is installed
-	@$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+	@$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' \
+		| grep -vE '^(axe-playwright-python|greenlet|playwright|pyee)==' > requirements.lock
 	@echo "requirements.lock: $$(wc -l < requirements.lock) packages"
 
 .PHONY: clean

@@ -1,4 +1,7 @@
-"""Who calls: by the key or token in ``Authorization``, or, if the settings allow it, nobody in particular."""
+"""Who calls: by the key or token in ``Authorization``, by a browser's cookie, or nobody in particular.
+
+``Authorization`` goes before the cookie. Nobody in particular calls only what the settings open to everybody.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +14,18 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.known_callers import KnownCallers
 from api.refusals import Refusals
 from api.services import Services
+from api.session_cookie import (
+    CSRF_HEADER,
+    SAFE_METHODS,
+    require_csrf_token,
+    require_own_page,
+    session_token,
+)
 from heimdall_core.accounts.audit import Circumstances
 from heimdall_core.accounts.keys import KEY_PREFIX, authenticate, require_form
 from heimdall_core.accounts.principal import Principal, anonymous
 from heimdall_core.accounts.tokens import TokenVerifier, is_token
+from heimdall_core.accounts.web_sessions import SignedIn, find_session
 from heimdall_core.domain.errors import Forbidden, Unauthenticated
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, `hmd_...`, or a token of the issuer.")
@@ -95,7 +106,7 @@ def _identify(
     request: Request, services: Services, credentials: HTTPAuthorizationCredentials | None
 ) -> Principal:
     if credentials is None:
-        return _nobody(request, services)
+        return _browser(request, services) or _nobody(request, services)
     if _tokens_for(services, credentials.credentials) is None:
         require_form(credentials.credentials)  # what is no key is worth neither a look-up nor a note
     try:
@@ -104,6 +115,32 @@ def _identify(
         refusals: Refusals = request.app.state.refusals
         refusals.note(error, None, circumstances_of(request))
         raise
+
+
+def _browser(request: Request, services: Services) -> Principal | None:
+    """Who is signed in at the browser that sent the cookie, if one did."""
+    token = session_token(request)
+    if token is None or "authorization" in request.headers:
+        return None
+    try:
+        if request.method not in SAFE_METHODS:
+            require_own_page(request.headers)
+            require_csrf_token(token, request.headers.get(CSRF_HEADER))
+    except Forbidden as error:
+        refusals: Refusals = request.app.state.refusals
+        refusals.note(error, None, circumstances_of(request))
+        raise
+    return identify_browser(services, token).principal
+
+
+def identify_browser(services: Services, token: str) -> SignedIn:
+    """Who is signed in, by one statement.
+
+    Raises:
+        Unauthenticated: nobody any more.
+    """
+    with services.database.engine.connect() as connection:
+        return find_session(connection.execution_options(isolation_level="AUTOCOMMIT"), token)
 
 
 def _nobody(request: Request, services: Services) -> Principal:

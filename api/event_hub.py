@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -16,7 +16,7 @@ from api.schemas.events import event_frame
 from heimdall_core.accounts.principal import Principal
 from heimdall_core.database.engine import Database
 from heimdall_core.domain.errors import InfrastructureError
-from heimdall_core.notifications.audience import live_keys
+from heimdall_core.notifications.audience import live_keys, live_sessions
 from heimdall_core.notifications.feed import EventFeed
 from heimdall_core.notifications.stream import EventFilter, StreamEvent
 from heimdall_core.settings import EventSettings
@@ -31,7 +31,7 @@ class StreamEnd(StrEnum):
     """Why the service ended a stream."""
 
     SHUTDOWN = "shutdown"
-    #: Its key was revoked, or key or token expired.
+    #: Its key was revoked, key or token expired, or the browser was signed out.
     KEY_ENDED = "key_ended"
     #: It did not take its events as fast as they came.
     TOO_SLOW = "too_slow"
@@ -48,9 +48,13 @@ class Frame:
 class Follower:
     """One open stream: what waits to be sent on it."""
 
-    def __init__(self, wanted: EventFilter, caller: Principal, *, limit: int) -> None:
-        self.wanted, self.caller = wanted, caller
+    def __init__(
+        self, wanted: EventFilter, caller: Principal, *, limit: int, wants_progress: bool = False
+    ) -> None:
+        self.wanted, self.caller, self.wants_progress = wanted, caller, wants_progress
         self.end: StreamEnd | None = None
+        self._of_progress = replace(wanted, names=())
+        self._progress: dict[str | None, Frame] = {}
         self._after = 0
         self._limit = limit
         self._frames: deque[Frame] = deque()
@@ -70,20 +74,28 @@ class Follower:
         self._frames.append(frame)
         self._news.set()
 
+    def offer_progress(self, frame: Frame) -> None:
+        """Gives it how a job goes, in place of what of the same job still waits."""
+        if self.end is None and self._of_progress.matches(frame.event):
+            self._progress[frame.event.job_id] = frame
+            self._news.set()
+
     def finish(self, end: StreamEnd) -> None:
         """Ends it; what waits is dropped, for the client asks for it again."""
         self.end = self.end or end
         self._frames.clear()
+        self._progress.clear()
         self._news.set()
 
     async def take(self, *, within_seconds: float) -> list[Frame]:
-        """What has come; empty: nothing did in this time, or it was ended."""
+        """What has come, events last; empty: nothing did in this time, or it was ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 await self._news.wait()
         self._news.clear()
-        frames = list(self._frames)
+        frames = [*self._progress.values(), *self._frames]
         self._frames.clear()
+        self._progress.clear()
         return frames
 
 
@@ -98,6 +110,7 @@ class EventHub:
         self.settings = settings
         self._database = database
         self._followers: dict[str | None, set[Follower]] = {}
+        self._admitted: set[Follower] = set()
         self._recent: deque[Frame] = deque(maxlen=_NUM_RECENT)
         self._floor = 0
         self.position = 0
@@ -121,21 +134,34 @@ class EventHub:
 
     @property
     def num_followers(self) -> int:
-        """Open streams."""
+        """Streams that have caught up."""
         return sum(map(len, self._followers.values()))
 
-    async def ready(self) -> None:
-        """Returns once events are being read.
+    @property
+    def num_streams(self) -> int:
+        """Open streams, as ``max_streams`` limits them; from any thread."""
+        return len(self._admitted)
+
+    def admit(self, follower: Follower) -> None:
+        """Counts the follower until it leaves, also while it still catches up.
 
         Raises:
-            InfrastructureError: the database did not answer, or as many as may do follow already.
+            InfrastructureError: as many as may do follow already.
         """
-        if self.num_followers >= self.settings.max_streams:
+        if len(self._admitted) >= self.settings.max_streams:
             raise InfrastructureError(
                 "this process has as many open streams as it may have",
                 code="too_many_streams",
                 hint="Come back in a moment, or ask for pages of events instead.",
             )
+        self._admitted.add(follower)
+
+    async def ready(self) -> None:
+        """Returns once events are being read.
+
+        Raises:
+            InfrastructureError: the database did not answer.
+        """
         self._start()
         try:
             async with asyncio.timeout(_READY_SECONDS):
@@ -161,6 +187,7 @@ class EventHub:
 
     def leave(self, follower: Follower) -> None:
         """Forgets the follower."""
+        self._admitted.discard(follower)
         group = self._followers.get(follower.wanted.job_id, set())
         group.discard(follower)
         if not group:
@@ -172,10 +199,11 @@ class EventHub:
 
     def _end_all(self) -> None:
         self._end = StreamEnd.SHUTDOWN
-        for follower in self._everybody():
+        for follower in self.everybody():
             follower.finish(StreamEnd.SHUTDOWN)
 
-    def _everybody(self) -> list[Follower]:
+    def everybody(self) -> list[Follower]:
+        """Whoever follows."""
         return [follower for group in self._followers.values() for follower in group]
 
     def _start(self) -> None:
@@ -212,10 +240,11 @@ class EventHub:
         """Ends streams whose keys are no longer good."""
         while True:
             await asyncio.sleep(self.settings.key_check_seconds)
-            followers = self._everybody()
-            ids = {f.caller.key_id for f in followers if f.caller.key_id is not None}
+            followers = self.everybody()
+            keys = {f.caller.key_id for f in followers if f.caller.key_id is not None}
+            sessions = {f.caller.session_id for f in followers if f.caller.session_id is not None}
             try:
-                live = await asyncio.to_thread(self._live_keys, ids) if ids else set()
+                live = await asyncio.to_thread(self._live, keys, sessions) if keys else set()
             except SQLAlchemyError as error:
                 _log.warning("keys_not_checked", reason=str(error))
                 continue
@@ -223,12 +252,12 @@ class EventHub:
                 if not _is_live(follower.caller, live):
                     follower.finish(StreamEnd.KEY_ENDED)
 
-    def _live_keys(self, ids: set[str]) -> set[str]:
+    def _live(self, keys: set[str], sessions: set[str]) -> set[str]:
         with self._database.transaction() as session:
-            return live_keys(session, ids)
+            return live_keys(session, keys) | (live_sessions(session, sessions) if sessions else set())
 
 
 def _is_live(caller: Principal, live: set[str]) -> bool:
     if caller.expires_at is not None and caller.expires_at <= datetime.now(UTC):
         return False
-    return caller.key_id is None or caller.key_id in live
+    return {caller.key_id, caller.session_id} - {None} <= live

@@ -37,6 +37,8 @@ class StreamPlan:
     caller: Principal
     after: int | None
     """Number of the last event that the client has; None: from now on."""
+    with_progress: bool = False
+    """Whether it also carries what running jobs report between their events."""
     until_job_ends: bool = False
     has_ended: bool = False
     """Whether its job had ended already: then the stream ends with what there is."""
@@ -58,8 +60,20 @@ class EventStream(Response):
         Raises:
             InfrastructureError: before anything is sent: no more streams are possible now.
         """
-        await self._hub.ready()
-        follower = Follower(self._plan.wanted, self._plan.caller, limit=self._hub.settings.max_waiting)
+        follower = Follower(
+            self._plan.wanted,
+            self._plan.caller,
+            limit=self._hub.settings.max_waiting,
+            wants_progress=self._plan.with_progress,
+        )
+        self._hub.admit(follower)
+        try:
+            await self._hub.ready()
+            await self._serve(follower, receive, send)
+        finally:
+            self._hub.leave(follower)
+
+    async def _serve(self, follower: Follower, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send_all(follower, send))
         leaving = asyncio.create_task(_disconnected(receive))
         try:
@@ -67,7 +81,6 @@ class EventStream(Response):
             if sending.done():
                 await sending
         finally:
-            self._hub.leave(follower)
             leaving.cancel()
             sending.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)

@@ -2,22 +2,49 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Job, Worker
 from heimdall_core.domain.errors import NotFound
 from heimdall_core.domain.job import JobKind, JobStatus
+from heimdall_core.jobs.queue_facts import QueuePolicy, WaitReason
+from heimdall_core.jobs.waiting import recent_waits, waiting_groups
+
+
+class WaitingDocument(BaseModel):
+    """The queued jobs that wait for the same reason."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    reason: WaitReason
+    num_jobs: int
+    oldest_queued_at: datetime = Field(description="When the first of them began to wait.")
+
+
+class RecentWaitDocument(BaseModel):
+    """How long jobs of one kind waited that were submitted within a day and have started."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: JobKind
+    num_jobs: int
+    p50_seconds: float = Field(description="Median, from submission to start.")
+    p90_seconds: float
 
 
 class QueueDocument(BaseModel):
-    """How many jobs wait and run."""
+    """How many jobs wait and run, why they wait, and how long jobs have waited of late."""
 
     queued: int
     running: int
     paused: int
     oldest_queued_at: datetime | None
+    waiting: list[WaitingDocument] = Field(description="By reason, the most frequent first.")
+    recent_waits: list[RecentWaitDocument] = Field(
+        description="By kind, of the newest thousand jobs of the last day that have started."
+    )
 
 
 class WorkerDocument(BaseModel):
@@ -43,8 +70,8 @@ class WorkerList(BaseModel):
     data: list[WorkerDocument]
 
 
-def describe_queue(session: Session) -> QueueDocument:
-    """Counts the jobs that have not ended."""
+def describe_queue(session: Session, policy: QueuePolicy) -> QueueDocument:
+    """Counts the jobs that have not ended, and tells what the queue waits for."""
     waiting = (JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.PAUSED.value)
     statement = select(Job.status, func.count(), func.min(Job.created_at)).where(Job.status.in_(waiting))
     rows = {
@@ -56,6 +83,8 @@ def describe_queue(session: Session) -> QueueDocument:
         running=rows.get(JobStatus.RUNNING.value, (0, None))[0],
         paused=rows.get(JobStatus.PAUSED.value, (0, None))[0],
         oldest_queued_at=oldest_queued_at,
+        waiting=[WaitingDocument.model_validate(group) for group in waiting_groups(session, policy)],
+        recent_waits=[RecentWaitDocument.model_validate(wait) for wait in recent_waits(session)],
     )
 
 

@@ -1,8 +1,10 @@
 """What lies around every request, from the outside in, and what it holds."""
 
 from fastapi import FastAPI
+from prometheus_client import Histogram
 
 from api.known_callers import KnownCallers
+from api.metrics import Timing
 from api.middleware import BodyLimit, RequestContext
 from api.polling import JobGlances, UnchangedJobs
 from api.rate_limits import RateLimits
@@ -23,6 +25,7 @@ class Layers:
         policy = queue_policy(services)
         self.queue = RecentQueue(policy)
         self.glances = JobGlances(services.database, policy)
+        self.spans = services.spans
 
     async def close(self) -> None:
         """Ends what they hold open."""
@@ -31,13 +34,14 @@ class Layers:
             await self.limiter.close()
 
 
-def add_layers(app: FastAPI, layers: Layers) -> None:
+def add_layers(app: FastAPI, layers: Layers, *, answers: Histogram) -> None:
     """Wraps the application; what is added last is outermost."""
     app.add_middleware(BodyLimit)
     if layers.limiter is not None:
         app.add_middleware(RateLimits, limiter=layers.limiter)
     app.add_middleware(RequestContext)
-    app.add_middleware(Tracing)
+    app.add_middleware(Tracing, spans=layers.spans)
+    app.add_middleware(Timing, answers=answers)
     app.add_middleware(UnchangedJobs, callers=layers.callers, glances=layers.glances)
 
 

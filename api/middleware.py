@@ -18,6 +18,8 @@ from api.problems import RETRY_AFTER_SECONDS, problem_response
 _log = structlog.get_logger("api")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET: Final = ("/livez", "/readyz", "/static")
+_NO_PAGE: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+"""Of what is no page: a file of a job that a browser opens runs nothing, and nothing in our name."""
 
 BODY_SECONDS: Final = 20.0
 BODY_BYTES_PER_SECOND: Final = 128 * 1024
@@ -69,6 +71,7 @@ class _Exchange:
             headers["X-Request-Id"] = self._request_id
             headers.setdefault("X-Content-Type-Options", "nosniff")
             headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("Content-Security-Policy", _NO_PAGE)
         await self._send(message)
 
     async def send_failure(self, scope: Scope, receive: Receive) -> None:

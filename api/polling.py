@@ -4,13 +4,10 @@ A poll is ``GET /v1/jobs/{id}`` with ``If-None-Match``. Its caller was let in by
 seconds ago at most; whatever differs from an unchanged job, of a known caller, takes the ordinary way.
 """
 
-import asyncio
 import re
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import structlog
 from sqlalchemy import Text, any_, bindparam, select
@@ -20,6 +17,7 @@ from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.conditional import is_known, job_etag
+from api.gathering import Gathering
 from api.known_callers import KnownCallers
 from heimdall_core.database import Database
 from heimdall_core.database.arrays import any_texts
@@ -42,45 +40,23 @@ class Glimpse:
     is_terminal: bool
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Polls of one event loop that wait for the next statement."""
-
-    waiting: dict[str, "asyncio.Future[Glimpse | None]"] = field(default_factory=dict)
-    reading: "asyncio.Task[None] | None" = None
-
-
 class JobGlances:
     """Looks at jobs: while one statement is under way, those that are asked for gather for the next."""
 
     def __init__(self, database: Database, policy: QueuePolicy) -> None:
         self._database, self._policy = database, policy
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-glances")
-        self._batches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Batch] = WeakKeyDictionary()
+        self._gathering: Gathering[str, Glimpse] = Gathering(self._look_at_all, name="job-glances")
 
     async def look(self, job_id: str) -> Glimpse | None:
         """The job as it is now; None: there is none, or the database does not say."""
-        loop = asyncio.get_running_loop()
-        batch = self._batches.setdefault(loop, _Batch())
-        if (answer := batch.waiting.get(job_id)) is None:
-            answer = batch.waiting[job_id] = loop.create_future()
-        if batch.reading is None:
-            batch.reading = loop.create_task(self._read_all(loop, batch))
-        return await asyncio.shield(answer)
+        return await self._gathering.ask(job_id)
 
-    async def _read_all(self, loop: asyncio.AbstractEventLoop, batch: _Batch) -> None:
-        while batch.waiting:
-            asked, batch.waiting = batch.waiting, {}
-            found: Mapping[str, Glimpse] = {}
-            try:
-                found = await loop.run_in_executor(self._thread, self._read, tuple(asked))
-            except SQLAlchemyError as error:
-                _log.warning("glance_failed", reason=str(error))
-            finally:
-                for job_id, answer in asked.items():
-                    if not answer.done():
-                        answer.set_result(found.get(job_id))
-        batch.reading = None
+    def _look_at_all(self, job_ids: Collection[str]) -> dict[str, Glimpse]:
+        try:
+            return self._read(job_ids)
+        except SQLAlchemyError as error:
+            _log.warning("glance_failed", reason=str(error))
+            return {}
 
     def _read(self, job_ids: Collection[str]) -> dict[str, Glimpse]:
         with self._database.engine.connect() as connection:
@@ -108,7 +84,7 @@ class JobGlances:
 
     def close(self) -> None:
         """Ends the thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._gathering.close()
 
 
 def _glimpses(session: Session, jobs: Collection[Job], policy: QueuePolicy) -> dict[str, Glimpse]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Literal
 
+import httpx
 import redis
 
 from api.services import Services
@@ -41,8 +42,18 @@ class Probes:
 
 
 def make_probes(services: Services) -> Probes:
-    """Probes of Redis and the object store."""
-    return Probes({"redis": _redis_check(services), "storage": services.store.ping})
+    """Probes of Redis, the object store and, if there is one, MLflow's server."""
+    checks = {"redis": _redis_check(services), "storage": services.store.ping}
+    uri = services.settings.tracking.uri or ""
+    return Probes(checks | ({"tracking": _http_check(uri)} if uri.startswith("http") else {}))
+
+
+def _http_check(uri: str) -> Callable[[], object]:
+    def check() -> None:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE_SECONDS, trust_env=False)
+        answer.raise_for_status()
+
+    return check
 
 
 def _redis_check(services: Services) -> Callable[[], object]:

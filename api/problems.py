@@ -11,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from api.templates import render_page
 from api.validation import ProblemEntry, judge_validation
 from heimdall_core.domain.errors import (
     Conflict,
@@ -107,8 +108,8 @@ def problem_response(
     links: Mapping[str, str] | None = None,
     violated_policies: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    """The answer that states the problem."""
+) -> Response:
+    """The answer that states the problem; to a browser that asks for a page, on one."""
     problem = Problem(
         type=_TYPES.get(code, f"{PROBLEMS_PATH}/{code}"),
         title=code.replace("_", " ").capitalize(),
@@ -123,12 +124,19 @@ def problem_response(
         links=None if links is None else dict(links),
         violated_policies=list(violated_policies) or None,
     )
-    return JSONResponse(
-        problem.model_dump(exclude_none=True, by_alias=True),
-        status_code=status,
-        headers={**_HEADERS.get(status, {}), **(headers or {})},
-        media_type=MEDIA_TYPE,
-    )
+    response: Response
+    if _wants_page(request):
+        response = render_page("error.html", status_code=status, problem=problem)
+    else:
+        document = problem.model_dump(exclude_none=True, by_alias=True)
+        response = JSONResponse(document, status_code=status, media_type=MEDIA_TYPE)
+    response.headers.update({**_HEADERS.get(status, {}), **(headers or {})})
+    return response
+
+
+def _wants_page(request: Request) -> bool:
+    is_of_programs = request.url.path.startswith(("/v1/", "/static/"))
+    return not is_of_programs and "text/html" in request.headers.get("accept", "")
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -151,7 +159,7 @@ def status_of(error: Exception) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def _from_ours(request: Request, error: Exception) -> JSONResponse:
+def _from_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeimdallError)
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -170,7 +178,7 @@ def _from_ours(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _from_validation(request: Request, error: Exception) -> JSONResponse:
+def _from_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if _is_action(request) and any(e["loc"][0] == "path" for e in error.errors()):
         return _unknown_action(request)
@@ -185,7 +193,7 @@ def _from_validation(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _from_framework(request: Request, error: Exception) -> JSONResponse:
+def _from_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in {404, 405} and _is_action(request):
         return _unknown_action(request)
@@ -204,7 +212,7 @@ def _from_framework(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _from_database(request: Request, error: Exception) -> JSONResponse:
+def _from_database(request: Request, error: Exception) -> Response:
     _log.error("database_unavailable", reason=str(getattr(error, "orig", None) or error))
     return problem_response(
         request,
@@ -215,7 +223,7 @@ def _from_database(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _from_unstorable(request: Request, error: Exception) -> JSONResponse:
+def _from_unstorable(request: Request, error: Exception) -> Response:
     """What no pattern forbids and PostgreSQL cannot hold: NUL, half a surrogate pair, a number too large."""
     _log.warning("unstorable_value", reason=str(getattr(error, "orig", None) or error))
     return problem_response(
@@ -230,7 +238,7 @@ def _is_action(request: Request) -> bool:
     return ":" in request.url.path.rsplit("/", 1)[-1]
 
 
-def _unknown_action(request: Request) -> JSONResponse:
+def _unknown_action(request: Request) -> Response:
     thing, _, action = request.url.path.rpartition(":")
     return problem_response(
         request,

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 from heimdall_core.accounts.tokens import TokenVerifier
 from heimdall_core.database import Database
 from heimdall_core.domain.ports import ObjectStore
 from heimdall_core.settings import Settings
+from heimdall_core.telemetry import NO_SPANS, Spans
 
 
 class HandoutStore(ObjectStore, Protocol):
@@ -40,6 +42,10 @@ class Hints(Protocol):
         """Asks for one wake-up without waiting for it."""
         ...
 
+    def ask_spectrogram(self, session_id: UUID, segment: int) -> None:
+        """Asks a worker to make a spectrogram without waiting for it."""
+        ...
+
     def close(self) -> None:
         """Stops sending."""
         ...
@@ -55,3 +61,4 @@ class Services:
     hints: Hints
     tokens: TokenVerifier | None = None
     """Of the issuer, if the settings name one."""
+    spans: Spans = NO_SPANS

@@ -1,34 +1,41 @@
-"""The HTTP API under 50 callers, in pairs with a bare route of the same process and with MLflow's server."""
+"""The HTTP API under 50 callers, in turns with bare routes of the same process and with MLflow's server.
+
+``python -m benchmarks.api``. Callers, API, PostgreSQL and MLflow share this machine. Each figure is a median
+over rounds; each ratio is one of neighbouring turns.
+"""
 
 import argparse
+import asyncio
+import gc
 import json
 import os
 import secrets
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx
+import numpy as np
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from benchmarks import event_streams
+from benchmarks.api_goals import Goal, judge
+from benchmarks.api_processes import Server, serving_api, serving_mlflow
 from benchmarks.folder import bench_folder, write_json
-from benchmarks.load import Load, MakeRequest, put_under_load, request
+from benchmarks.load import MakeRequest, request
+from benchmarks.paired import Contender, figures, take_turns
 from heimdall_core.accounts.keys import ensure_key, make_key
 from heimdall_core.database import Database
+from heimdall_core.database.ids import new_id
+from heimdall_core.database.job_tables import Job
 from heimdall_core.database.migrate import upgrade
 from heimdall_core.database.paging import encode_cursor
-from heimdall_core.embedded import services
-from heimdall_core.embedded.ports import LOOPBACK
 from heimdall_core.embedded.stack import EmbeddedStack
 from heimdall_core.settings import DatabaseSettings
 
@@ -49,68 +56,56 @@ _RUN = """
 update training.job set status = 'running', lease_owner = 'bench',
     lease_expires_at = now() + interval '1 day', started_at = now() where id = :id
 """
+PARTS = ("polling", "submissions", "mlflow", "pages", "streams")
+#: One caller stands for fifty: its quota must not end the measurement.
+_SETTINGS = {"HEIMDALL_RATE_LIMIT__REQUESTS": "1000000000", "HEIMDALL_LOG_FORMAT": "json"}
+_GOES_ALONE = "application/of-a-kind+json"
+"""A content type by which a submission joins no others."""
 
 
-PARTS = ("polling", "submissions", "pages", "mlflow")
-
-
+@dataclass(frozen=True, slots=True)
 class Bench:
     """One API process, its database, and callers."""
 
-    def __init__(
-        self, port: int, pid: int, database: Database, key: str, options: argparse.Namespace
-    ) -> None:
-        self.port, self.pid, self.database, self.options = port, pid, database, options
-        self.headers = {"Authorization": f"Bearer {key}"}
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers=self.headers, trust_env=False, timeout=30
-        )
+    server: Server
+    database: Database
+    key: str
+    options: argparse.Namespace
 
-    def load(self, make: MakeRequest, *, port: int | None = None, pid: int | None = None) -> Load:
-        """One round of a load; of the API process unless another is named."""
-        return put_under_load(
-            port or self.port,
-            make,
-            clients=self.options.clients,
-            seconds=self.options.seconds,
-            pid=pid or self.pid,
-        )
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of every request."""
+        return {"Authorization": f"Bearer {self.key}"}
 
-    def get(self, path: str, **headers: str) -> MakeRequest:
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request, outside of the measurement."""
+        url = self.server.url + path
+        answer = httpx.request(method, url, headers=self.headers, trust_env=False, timeout=60, **options)
+        return answer.raise_for_status()
+
+    def contender(self, make: MakeRequest, *, clients: int | None = None) -> Contender:
+        """A load of the API process."""
+        count = clients or self.options.clients
+        return Contender(make=make, port=self.server.port, pid=self.server.pid, clients=count)
+
+    def get(self, path: str, **headers: str) -> Contender:
         """The same GET each time."""
         raw = request("GET", path, headers={**self.headers, **headers})
-        return lambda _: raw
+        return self.contender(lambda _: raw)
 
-    def paired(self, loads: Mapping[str, MakeRequest]) -> dict[str, Any]:
-        """Every load once in each round; medians over the rounds."""
-        rounds: dict[str, list[Load]] = {name: [] for name in loads}
-        for make in loads.values():
-            put_under_load(self.port, make, clients=self.options.clients, seconds=1)
-        for _ in range(self.options.rounds):
-            for name, make in loads.items():
-                rounds[name].append(self.load(make))
-        return {name: _figures(found) for name, found in rounds.items()}
-
-
-def _figures(rounds: list[Load]) -> dict[str, Any]:
-    statuses = sorted({status for load in rounds for status in load.statuses})
-    return {
-        "per_second": round(median(load.per_second for load in rounds), 1),
-        "p50_ms": round(median(load.latency_ms(50) for load in rounds), 2),
-        "p99_ms": round(median(load.latency_ms(99) for load in rounds), 2),
-        "cpu_us": round(median(load.cpu_us for load in rounds), 1),
-        "statuses": statuses,
-    }
+    def take_turns(self, contenders: Mapping[str, Contender]) -> dict[str, Any]:
+        """Their figures."""
+        return figures(take_turns(contenders, rounds=self.options.rounds, seconds=self.options.seconds))
 
 
 def polling(bench: Bench) -> dict[str, Any]:
     """Polls of a running and of a queued job, with ``ETag`` and without, beside a route that is empty."""
-    running, queued = (bench.client.post("/v1/jobs", json=_train(n)).json()["id"] for n in range(2))
+    running, queued = (bench.ask("POST", "/v1/jobs", json=_train(n)).json()["id"] for n in range(2))
     with bench.database.transaction() as session:
         session.execute(text(_RUN), {"id": running})
     paths = {name: f"/v1/jobs/{job_id}" for name, job_id in (("running", running), ("queued", queued))}
-    etags = {name: bench.client.get(path).headers["ETag"] for name, path in paths.items()}
-    return bench.paired(
+    etags = {name: bench.ask("GET", path).headers["ETag"] for name, path in paths.items()}
+    return bench.take_turns(
         {
             "empty": bench.get("/bare/empty"),
             "304_running": bench.get(paths["running"], **{"If-None-Match": etags["running"]}),
@@ -120,21 +115,48 @@ def polling(bench: Bench) -> dict[str, Any]:
     )
 
 
-def submissions(bench: Bench) -> dict[str, Any]:
-    """Jobs submitted, beside a route that does one INSERT and COMMIT."""
+def submissions(bench: Bench, mlflow: Server | None) -> dict[str, Any]:
+    """Jobs submitted, beside a route that does one INSERT and COMMIT, and MLflow's runs."""
     bodies = [json.dumps(_train(number)).encode() for number in range(256)]
 
-    def submit(number: int) -> bytes:
-        return request("POST", "/v1/jobs", headers=bench.headers, body=bodies[number % 256])
+    def submitting(**headers: str) -> MakeRequest:
+        given = {**bench.headers, **headers}
+        return lambda number: request("POST", "/v1/jobs", headers=given, body=bodies[number % 256])
 
     def keyed(number: int) -> bytes:
-        headers = {**bench.headers, "Idempotency-Key": f'"{secrets.token_hex(16)}"'}
-        return request("POST", "/v1/jobs", headers=headers, body=bodies[number % 256])
+        return submitting(**{"Idempotency-Key": f'"{secrets.token_hex(16)}"'})(number)
 
     def insert(number: int) -> bytes:
         return request("POST", "/bare/insert", body=bodies[number % 256])
 
-    return bench.paired({"insert": insert, "submit": submit, "submit_with_key": keyed})
+    contenders = {
+        "insert": bench.contender(insert),
+        "submit": bench.contender(submitting()),
+        "submit_with_key": bench.contender(keyed),
+        "submit_alone": bench.contender(submitting(**{"Content-Type": _GOES_ALONE})),
+        "submit, 1 caller": bench.contender(submitting(), clients=1),
+        "insert, 1 caller": bench.contender(insert, clients=1),
+    }
+    if mlflow is not None:
+        contenders |= _runs(mlflow, bench.options.clients)
+    return bench.take_turns(contenders)
+
+
+def _runs(server: Server, clients: int) -> dict[str, Contender]:
+    base = f"{server.url}/api/2.0/mlflow"
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        named = {"name": f"bench-{secrets.token_hex(4)}"}
+        experiment = client.post(f"{base}/experiments/create", json=named).json()["experiment_id"]
+        body = {"experiment_id": experiment, "start_time": 1, "run_name": "bench"}
+        made = client.post(f"{base}/runs/create", json=body).raise_for_status()
+        run = made.json()["run"]["info"]["run_id"]
+    create = request("POST", "/api/2.0/mlflow/runs/create", body=json.dumps(body).encode())
+    get = request("GET", f"/api/2.0/mlflow/runs/get?run_id={run}")
+
+    def asking(raw: bytes) -> Contender:
+        return Contender(make=lambda _: raw, port=server.port, pid=server.pid, clients=clients)
+
+    return {"runs_create": asking(create), "runs_get": asking(get)}
 
 
 def pages(bench: Bench) -> dict[str, Any]:
@@ -149,126 +171,50 @@ def pages(bench: Bench) -> dict[str, Any]:
         vacuum.execute(text("vacuum analyze training.job"))
     cursor = encode_cursor(oldest.created_at, oldest.id)
     base = "/v1/jobs?limit=50&status=succeeded"
-    return bench.paired({"first": bench.get(base), "last": bench.get(f"{base}&cursor={cursor}")})
+    return bench.take_turns({"first": bench.get(base), "last": bench.get(f"{base}&cursor={cursor}")})
 
 
-def mlflow(bench: Bench, folder: Path, environment: Mapping[str, str], url: str) -> dict[str, Any]:
-    """MLflow's server on the same PostgreSQL."""
-    with _mlflow_server(folder, environment, url) as (port, pid):
-        base = f"http://127.0.0.1:{port}/api/2.0/mlflow"
-        with httpx.Client(trust_env=False, timeout=60) as client:
-            named = {"name": f"bench-{secrets.token_hex(4)}"}
-            experiment = client.post(f"{base}/experiments/create", json=named).json()["experiment_id"]
-            body = json.dumps({"experiment_id": experiment, "start_time": 1, "run_name": "bench"}).encode()
-            made = client.post(f"{base}/runs/create", json=json.loads(body)).raise_for_status()
-            run = made.json()["run"]["info"]["run_id"]
-        create = request("POST", "/api/2.0/mlflow/runs/create", body=body)
-        get = request("GET", f"/api/2.0/mlflow/runs/get?run_id={run}")
-        loads = {"runs_create": create, "runs_get": get}
-        rounds: dict[str, list[Load]] = {name: [] for name in loads}
-        for _ in range(bench.options.rounds):
-            for name, raw in loads.items():
-                rounds[name].append(bench.load(lambda _, raw=raw: raw, port=port, pid=pid))
-        return {name: _figures(found) for name, found in rounds.items()}
+def streams(bench: Bench, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Events on their way to many followers of one API process."""
+    job_id, found = new_id("job"), []
+    with bench.database.transaction() as session:
+        session.add(Job(id=job_id, kind="train", owner="bench", spec={}))
+    given = argparse.Namespace(events=60, rate=6.0, idle_seconds=5.0)
+    with event_streams.serving(environment, folder / "streams.log") as url:
+        for _ in range(2):
+            arguments = (url, bench.key, bench.database, job_id, given, bench.options.followers)
+            found.append(asyncio.run(event_streams.run_round(*arguments)))
+    rounds = [_stream_figures(one) for one in found]
+    for row in rounds:
+        print(f"  {bench.options.followers} followers: {row}", flush=True)
+    return {"followers": bench.options.followers, "rounds": rounds}
+
+
+def _stream_figures(found: event_streams.Round) -> dict[str, float]:
+    p50, p99, most = np.percentile(found.delays_ms or [np.inf], [50, 99, 100]).round(1)
+    return {
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "max_ms": float(most),
+        "num_lost": found.num_lost,
+        "statements_per_event": round(found.statements_per_event, 2),
+    }
 
 
 def _train(number: int) -> dict[str, Any]:
     return {"kind": "train", "dataset": {"name": "bench"}, "training": {"seed": number}, "tags": {"n": "1"}}
 
 
-@contextmanager
-def _api_server(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
-    """Port and pid of one uvicorn process."""
-    port = _free_port()
-    argv = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.api_server:create"]
-    argv += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-    with (folder / "api.log").open("wb") as log, _process(argv, environment, log) as process:
-        _wait(process, f"http://127.0.0.1:{port}/readyz")
-        yield port, process.pid
-
-
-@contextmanager
-def _mlflow_server(folder: Path, environment: Mapping[str, str], url: str) -> Iterator[tuple[int, int]]:
-    """Port of MLflow's server, and the pid of its one worker."""
-    port = _free_port()
-    spec = services.mlflow(port=port, run=folder, database_url=url, storage=environment)
-    argv = [*spec.argv]
-    with (
-        (folder / "mlflow.log").open("wb") as log,
-        _process(argv, {**environment, **spec.env}, log) as process,
-    ):
-        _wait(process, f"http://127.0.0.1:{port}/health")
-        yield port, _youngest(process.pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _youngest(pid: int) -> int:
-    """Of the process's descendants: MLflow's launcher starts what serves."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return _youngest(int(children[-1])) if children else pid
-
-
-@contextmanager
-def _process(argv: list[str], environment: Mapping[str, str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    root = str(Path(__file__).parents[1])
-    given = {**os.environ, **environment, "PYTHONPATH": root}
-    process = subprocess.Popen(argv, env=given, cwd=root, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, *, seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(httpx.HTTPError):
-            if httpx.get(url, trust_env=False).status_code == httpx.codes.OK:
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"{url} does not answer; the log lies beside the engines")
-
-
-def goals(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to hold, as ratios of what was measured in one run."""
-
-    def ratio(part: str, one: str, other: str, figure: str = "per_second") -> float:
-        return round(figures[part][one][figure] / figures[part][other][figure], 2)
-
-    found: dict[str, Any] = {}
-    if "polling" in figures:
-        found["304 polls / empty route >= 0.4"] = ratio("polling", "304_running", "empty")
-        found["304 polls of a queued job / empty route"] = ratio("polling", "304_queued", "empty")
-    if "submissions" in figures:
-        found["submissions / bare insert >= 0.5"] = ratio("submissions", "submit", "insert")
-        found["submission p99, ms < 100"] = figures["submissions"]["submit"]["p99_ms"]
-    if "pages" in figures:
-        found["last page / first page, p50"] = ratio("pages", "last", "first", "p50_ms")
-    if {"mlflow", "submissions"} <= figures.keys():
-        created = figures["mlflow"]["runs_create"]["per_second"]
-        rate = figures["submissions"]["submit"]["per_second"]
-        found["submissions / MLflow runs/create >= 3"] = round(rate / created, 1)
-    return found
-
-
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Everything, on engines of its own."""
     folder = Path(tempfile.mkdtemp(prefix="api-", dir=bench_folder()))
+    machine: dict[str, Any] = {"begun_at": datetime.now(UTC).isoformat(), "cores": os.cpu_count()}
+    load_before = os.getloadavg()
     with EmbeddedStack(folder / "home", services=False) as stack:
-        figures = _measure(options, folder, {**stack.environment, **_SETTINGS})
+        found = _measure(options, folder, {**stack.environment, **_SETTINGS})
     shutil.rmtree(folder)
-    return figures
-
-
-#: One caller stands for fifty: its quota must not end the measurement.
-_SETTINGS = {"HEIMDALL_RATE_LIMIT__REQUESTS": "1000000000"}
+    machine |= {"load_before": load_before, "ended_at": datetime.now(UTC).isoformat()}
+    return {"machine": machine, "options": {k: v for k, v in vars(options).items() if k != "json"}, **found}
 
 
 def _measure(options: argparse.Namespace, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -279,44 +225,59 @@ def _measure(options: argparse.Namespace, folder: Path, environment: Mapping[str
     with database.transaction() as session:
         session.execute(text(_DATASET))
         ensure_key(session, key, owner="bench", name="bench")
-    figures: dict[str, Any] = {}
-    with _api_server(folder, environment) as (port, pid):
-        bench = Bench(port, pid, database, key, options)
-        for part in (p for p in (polling, submissions, pages) if p.__name__ in options.parts):
-            figures[part.__name__] = part(bench)
-            _show(part.__name__, figures[part.__name__])
-        if "mlflow" in options.parts:
+    gc.collect()
+    gc.freeze()  # a full collection here would count as the server's latency
+    found: dict[str, Any] = {}
+    with ExitStack() as servers:
+        bench = Bench(servers.enter_context(serving_api(folder, environment)), database, key, options)
+        if "polling" in options.parts:
+            _note(found, "polling", polling(bench))
+        if "submissions" in options.parts:
             store = url.rpartition("/")[0] + "/mlflow"
-            figures["mlflow"] = mlflow(bench, folder, environment, store)
-            _show("mlflow", figures["mlflow"])
-        bench.client.close()
+            with ExitStack() as beside:
+                wanted = "mlflow" in options.parts
+                mlflow = beside.enter_context(serving_mlflow(folder, environment, store)) if wanted else None
+                _note(found, "submissions", submissions(bench, mlflow))
+        if "pages" in options.parts:
+            _note(found, "pages", pages(bench))
+        if "streams" in options.parts:
+            found["streams"] = streams(bench, folder, environment)
     database.dispose()
-    return {**figures, "goals": goals(figures)}
+    return found
 
 
-def _show(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+def _note(found: dict[str, Any], title: str, rows: dict[str, Any]) -> None:
+    found[title] = rows
     print(f"\n{title:<24}{'per second':>12}{'p50 ms':>10}{'p99 ms':>10}{'CPU us':>10}  statuses")
     for name, row in rows.items():
-        figures = f"{row['per_second']:>12}{row['p50_ms']:>10}{row['p99_ms']:>10}{row['cpu_us']:>10}"
-        print(f"  {name:<22}{figures}  {row['statuses']}", flush=True)
+        cells = f"{row['per_second']:>12}{row['p50_ms']:>10}{row['p99_ms']:>10}{row['cpu_us']:>10}"
+        print(f"  {name:<22}{cells}  {row['statuses']}", flush=True)
+
+
+def _show_goals(goals: list[Goal]) -> None:
+    print(f"\n{'goals':<34}{'wanted':>10}{'median':>10}{'least':>10}{'most':>10}")
+    for goal in goals:
+        cells = f"{goal.bound:>10}{goal.value:>10.2f}{goal.least:>10.2f}{goal.most:>10.2f}"
+        print(f"  {goal.name:<32}{cells}  {'met' if goal.is_met else 'MISSED'}")
 
 
 def main() -> None:
     """Measures and prints; with ``--json`` keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn of a load")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jobs", type=int, default=100_000, help="in the list that is paged")
+    parser.add_argument("--followers", type=int, default=500, help="of the stream of events")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    figures = run(options)
-    print("\ngoals")
-    for name, value in figures["goals"].items():
-        print(f"  {name:<44}{value:>8}")
+    found = run(options)
+    goals = judge(found)
+    _show_goals(goals)
     if options.json:
-        write_json(options.json, figures)
+        kept = [{**asdict(goal), "is_met": goal.is_met} for goal in goals]
+        write_json(options.json, {**found, "goals": kept})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The service, and in the same process what it is measured against: routes that do next to nothing."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, func, insert
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, create_engine, func, insert
 from sqlalchemy.dialects.postgresql import JSONB
 
 from api.main import create as create_service
-from heimdall_core.database import Database, new_id
+from heimdall_core.database import new_id
 from heimdall_core.settings import load_settings
 
 _TABLE = Table(
@@ -22,21 +24,24 @@ _TABLE = Table(
 def create() -> FastAPI:
     """For ``uvicorn --factory``."""
     service = create_service()
-    app = FastAPI(lifespan=lambda _: service.router.lifespan_context(service))
-    database = Database(load_settings().database, application_name="bare")
-    _TABLE.metadata.create_all(database.engine)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        async with service.router.lifespan_context(service):
+            yield
+
+    app = FastAPI(lifespan=running)
+    settings = load_settings().database
+    engine = create_engine(settings.url.get_secret_value(), pool_size=2 * settings.pool_size, max_overflow=0)
+    _TABLE.metadata.create_all(engine)
 
     @app.get("/bare/empty")
     def empty() -> dict[str, Any]:
         return {}
 
-    @app.get("/bare/empty-async")
-    async def empty_async() -> dict[str, Any]:
-        return {}
-
     @app.post("/bare/insert", status_code=201)
     def insert_row(body: dict[str, Any]) -> dict[str, Any]:
-        with database.engine.begin() as connection:
+        with engine.begin() as connection:
             row = {"id": new_id("row"), "body": body}
             connection.execute(insert(_TABLE), row)
         return row

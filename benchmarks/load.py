@@ -9,6 +9,8 @@ from http import HTTPStatus
 from pathlib import Path
 from statistics import quantiles
 
+import uvloop
+
 MakeRequest = Callable[[int], bytes]
 """The bytes of the request of this number."""
 
@@ -43,7 +45,9 @@ def request(method: str, path: str, *, headers: Mapping[str, str] | None = None,
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if body:
-        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        has_type = "Content-Type" in (headers or {})
+        lines += [] if has_type else ["Content-Type: application/json"]
+        lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -51,7 +55,7 @@ def put_under_load(
     port: int, make: MakeRequest, *, clients: int, seconds: float, pid: int | None = None
 ) -> Load:
     """So many callers ask one after another for so long."""
-    return asyncio.run(_run(port, make, clients, seconds, pid))
+    return uvloop.run(_run(port, make, clients, seconds, pid))
 
 
 async def _run(port: int, make: MakeRequest, clients: int, seconds: float, pid: int | None) -> Load:

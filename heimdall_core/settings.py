@@ -177,6 +177,8 @@ class EventSettings(_Group):
     """Events that a follower may be behind before its stream is ended; it comes back for them."""
     send_timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A follower that takes nothing for so long is given up."""
+    progress_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """How often running jobs are looked at while somebody follows their progress."""
 
 
 MIN_SECRET_KEY_CHARS = 32
@@ -217,10 +219,12 @@ class RateLimitSettings(_Group):
 
 
 class AccessSettings(_Group):
-    """What a caller may do who has not said who it is."""
+    """What a caller may do who has not said who it is, and how long a browser stays signed in."""
 
     anonymous_scopes: tuple[Scope, ...] = ()
     """Only those that read, such as ``["jobs:read:all", "models:read"]``."""
+    session_hours: Annotated[float, Field(gt=0, le=8760)] = 168.0
+    """A browser that is signed in is so for this long, if its key is valid for as long."""
 
     @model_validator(mode="after")
     def _only_reading(self) -> Self:

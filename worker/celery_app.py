@@ -1,6 +1,7 @@
 """The Celery application: ``celery -A worker.celery_app worker -Q jobs`` and ``-Q control``.
 
-A message here is a wake-up and nothing else; the truth is in PostgreSQL.
+A message here is a wake-up and nothing else; the truth is in PostgreSQL. Only a wish for a spectrogram says
+what for: that is a cache entry, and whoever wants it asks again (docs/decisions/0013).
 """
 
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from celery import Celery, signals
 
 from heimdall_core import logs
-from heimdall_core.jobs.hints import CONTROL_QUEUE, JOBS_QUEUE, WAKE_TASK
+from heimdall_core.jobs.hints import CONTROL_QUEUE, JOBS_QUEUE, SPECTROGRAM_TASK, WAKE_TASK
 from heimdall_core.settings import Settings, load_settings
 from worker import roles
 from worker.control import CONTROL_TASKS, beat_schedule
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         task_default_queue=CONTROL_QUEUE,
-        task_routes={WAKE_TASK: {"queue": JOBS_QUEUE}},
+        task_routes={WAKE_TASK: {"queue": JOBS_QUEUE}, SPECTROGRAM_TASK: {"queue": JOBS_QUEUE}},
         beat_schedule=beat_schedule(settings.lease),
         timezone="UTC",
     )
@@ -60,6 +61,12 @@ app = create_app(settings)
 def wake() -> None:
     """There may be a job to claim."""
     roles.wake_slots()
+
+
+@app.task(name=SPECTROGRAM_TASK)
+def make_spectrogram(session_id: str, segment: int) -> None:
+    """Somebody looks at a recording session."""
+    roles.make_spectrogram(session_id, segment)
 
 
 for _task in CONTROL_TASKS:

@@ -108,6 +108,7 @@ RETAIN_UPLOADS = ControlTask(name="heimdall.retain_uploads", run=retention.retai
 RETAIN_ANSWERS = ControlTask(name="heimdall.retain_answers", run=retention.retain_answers)
 SWEEP_LITTER = ControlTask(name="heimdall.sweep_litter", run=retention.sweep_litter)
 RETAIN_DELIVERIES = ControlTask(name="heimdall.retain_deliveries", run=retention.retain_deliveries)
+RETAIN_SESSIONS = ControlTask(name="heimdall.retain_sessions", run=retention.retain_sessions)
 RUN_SCHEDULES = ControlTask(name="heimdall.run_schedules", run=schedules.run_schedules)
 CONTROL_TASKS = (
     REAP,
@@ -122,6 +123,7 @@ CONTROL_TASKS = (
     RETAIN_ANSWERS,
     SWEEP_LITTER,
     RETAIN_DELIVERIES,
+    RETAIN_SESSIONS,
     RUN_SCHEDULES,
 )
 
@@ -141,6 +143,7 @@ def beat_schedule(lease: LeaseSettings) -> dict[str, Any]:
         RETAIN_ANSWERS: 900.0,
         SWEEP_LITTER: 3600.0,
         RETAIN_DELIVERIES: 900.0,
+        RETAIN_SESSIONS: 900.0,
         RUN_SCHEDULES: 5.0,
     }
     return {

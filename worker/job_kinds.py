@@ -11,6 +11,7 @@ from heimdall_core.domain.errors import DataError, NotFound
 from heimdall_core.domain.manifest import Manifest
 from heimdall_core.domain.ports import Checkpoint, ObjectStore, Reporter, StoredObject
 from heimdall_core.domain.spec import TrainJobSpec, train_spec_from_dict
+from heimdall_core.domain.spectrograms import StoredSpectrogram
 from heimdall_core.jobs.finishing import MICRO_BATCH_SIZE
 from heimdall_core.settings import Settings, load_settings
 from heimdall_core.storage import S3Store
@@ -232,9 +233,26 @@ def _import(
     )
 
 
+def _spectrogram(
+    start: dict[str, Any], _reporter: Reporter, store: ObjectStore, _settings: Settings
+) -> dict[str, Any]:
+    """No job: somebody looks at a session. See ``worker.spectrograms``."""
+    import torch
+
+    from heimdall_core.features.session_spectrogram import describe_spectrogram
+
+    torch.set_num_threads(1)
+    inputs = start["inputs"]
+    manifest = Manifest.from_dict(inputs["manifest"])
+    made = StoredSpectrogram(spectrogram=describe_spectrogram(manifest, inputs["segment"], store))
+    stored = store.put_bytes(inputs["uri"], made.to_json(), media_type="application/json")
+    return {"num_bytes": stored.num_bytes}
+
+
 RUNNERS: dict[str, Runner] = {
     "train": _train,
     "export": _export,
     "evaluate": _evaluate,
     "import": _import,
+    "spectrogram": _spectrogram,
 }

@@ -1,4 +1,7 @@
-"""The trainer's ``Reporter``: JSON lines over a pipe of its own, never parsed from stdout."""
+"""The trainer's ``Reporter``: JSON lines over a pipe of its own, never parsed from stdout.
+
+What a person wants to read of it goes to the log as well, which is the attempt's.
+"""
 
 import json
 import math
@@ -6,12 +9,21 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
+
+import structlog
 
 from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.ports import Artifact, Checkpoint, Progress, StopRequest, StoredObject
+from worker.usage import held_memory
 
 _PROGRESS_INTERVAL_SECONDS = 0.25
+#: Events that somebody should look at.
+_WARNINGS: Final = frozenset(
+    {"tracking_unavailable", "labels_suspected", "sessions_left_out", "import_progress_lost", "file_refused"}
+)
+_log = structlog.get_logger(__name__)
 
 
 class PipeReporter:
@@ -45,7 +57,8 @@ class PipeReporter:
     def phase(self, phase: JobPhase) -> None:
         """A new phase begins."""
         self._last_progress = -math.inf
-        self.send("phase", phase=phase.value)
+        _log.info("phase", phase=phase.value)
+        self.send("phase", phase=phase.value, at=time.time())
 
     def progress(self, progress: Progress) -> None:
         """At most four times a second, and always the last step."""
@@ -53,16 +66,20 @@ class PipeReporter:
         if now - self._last_progress < _PROGRESS_INTERVAL_SECONDS and progress.step != progress.steps:
             return
         self._last_progress = now
-        self.send("progress", progress=progress.to_dict())
+        self.send("progress", progress=replace(progress, memory_bytes=held_memory()).to_dict())
 
     def metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
         """Points of the curves; what is not finite has no place in JSON and is left out."""
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+        if any(name.startswith("val_") for name in finite):
+            _log.info("validated", epoch=epoch, step=step, **_short(finite))
         if finite:
             self.send("metrics", values=finite, step=step, epoch=epoch)
 
     def event(self, name: str, **data: Any) -> None:
         """A line of the job's history."""
+        told = {key: value for key, value in data.items() if key != "event"}
+        (_log.warning if name in _WARNINGS else _log.info)(name, **told)
         self.send("event", name=name, data=data)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -89,6 +106,11 @@ class PipeReporter:
     def finish_requested(self) -> bool:
         """Whether the training shall end now."""
         return self._finish
+
+
+def _short(values: Mapping[str, float]) -> dict[str, float]:
+    """As many digits as a person reads."""
+    return {name: float(f"{value:.5g}") for name, value in values.items()}
 
 
 def _artifact_row(artifact: Artifact) -> dict[str, Any]:

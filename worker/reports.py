@@ -11,7 +11,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from heimdall_core.database.engine import Database
 from heimdall_core.jobs.claiming import Claim
 from heimdall_core.jobs.reporting import Report, write_report
+from heimdall_core.telemetry import NO_SPANS
+from worker.attempt_spans import AttemptSpans
 from worker.process_control import boot_seconds
+from worker.usage import EpochClock
 
 #: The event with which a trainer tells that its first optimizer step is done.
 FIRST_STEP = "first_step"
@@ -35,13 +38,18 @@ class TrainerReports:
     meanwhile waits in the next one.
     """
 
-    def __init__(self, database: Database, claim: Claim, *, log_limit_bytes: int) -> None:
+    def __init__(
+        self, database: Database, claim: Claim, *, log_limit_bytes: int, spans: AttemptSpans | None = None
+    ) -> None:
         self._database, self._claim = database, claim
+        self._spans = spans or AttemptSpans(NO_SPANS, claim)
+        self._epochs = EpochClock()
         self._claimed_at = boot_seconds()
         self._log_left = log_limit_bytes
         self._open, self._sealed, self._number = Report(), Report(), 0
         self._partial_line = b""
         self._text = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._used: dict[str, int] = {}
         self.artifacts: list[dict[str, Any]] = []
         self.result: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
@@ -65,7 +73,14 @@ class TrainerReports:
     def add_event(self, name: str, **data: Any) -> None:
         """A line of history from the supervisor itself."""
         self._open.events.append((name, data))
+        self._spans.event(name, data)
         self.is_urgent = True
+
+    def note_usage(self, **usage: int | None) -> None:
+        """What the attempt has used by now; of each figure the largest counts."""
+        for name, value in usage.items():
+            if value is not None and value > self._used.get(name, 0):
+                self._used[name] = self._open.usage[name] = value
 
     def flush(self) -> bool:
         """Writes what waits; False if the database did not answer.
@@ -103,12 +118,16 @@ class TrainerReports:
         handler = getattr(self, f"_on_{message.pop('type')}")
         handler(**message)
 
-    def _on_phase(self, phase: str) -> None:
+    def _on_phase(self, phase: str, at: float) -> None:
         self._open.phase = phase
+        self._spans.phase(phase, at=at)
+        if (seconds := self._epochs.phase(phase, at)) is not None:
+            self._open.usage["seconds_per_epoch"] = seconds
         self.add_event("job.phase", phase=phase)
 
     def _on_progress(self, progress: dict[str, Any]) -> None:
         self._open.progress = progress
+        self._epochs.progress(progress.get("epoch"))
 
     def _on_metrics(self, values: dict[str, float], step: int, epoch: int) -> None:
         for name, value in values.items():
@@ -126,6 +145,9 @@ class TrainerReports:
 
     def _on_artifact(self, artifact: dict[str, Any]) -> None:
         self.artifacts.append(artifact)
+
+    def _on_usage(self, **usage: int) -> None:
+        self.note_usage(**usage)
 
     def _on_result(self, result: dict[str, Any]) -> None:
         self.result = result

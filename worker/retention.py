@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy.orm import Session
 
+from heimdall_core.accounts.web_sessions import delete_ended_sessions
+from heimdall_core.domain.spectrograms import folder_uri, is_outdated
 from heimdall_core.jobs import retention, upload_retention
 from heimdall_core.notifications.deliveries import delete_old_deliveries
 from heimdall_core.storage import S3Store
@@ -66,6 +68,11 @@ def retain_deliveries(plane: "ControlPlane") -> None:
     _tell("deliveries", deleted=deliveries)
 
 
+def retain_sessions(plane: "ControlPlane") -> None:
+    """Forgets browsers that are not signed in any more."""
+    _tell("sessions", deleted=_in_batches(plane, delete_ended_sessions))
+
+
 def sweep_litter(plane: "ControlPlane") -> None:
     """Deletes objects that no row names, and parts of uploads to the store that were never completed."""
     settings = plane.settings.storage
@@ -77,7 +84,16 @@ def sweep_litter(plane: "ControlPlane") -> None:
         for bucket in (settings.raw_bucket, settings.models_bucket)
     ]
     local_parts = delete_local_parts(plane.settings.home)
-    _tell("litter", objects=objects, unfinished_uploads=sum(aborted), local_parts=local_parts)
+    old = delete_old_spectrograms(store, bucket=settings.models_bucket, now=datetime.now(UTC))
+    counts = {"objects": objects, "unfinished_uploads": sum(aborted), "local_parts": local_parts}
+    _tell("litter", **counts, spectrograms=old)
+
+
+def delete_old_spectrograms(store: retention.RetentionStore, *, bucket: str, now: datetime) -> int:
+    """Deletes those made before the last month; returns how many."""
+    old = [uri for uri in store.list_sizes(folder_uri(bucket)) if is_outdated(uri, now)]
+    store.delete_all(old)
+    return len(old)
 
 
 def delete_local_parts(home: Path) -> int:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
@@ -10,11 +11,13 @@ from heimdall_core.database.engine import Database
 from heimdall_core.jobs.hints import CONTROL_QUEUE, JOBS_QUEUE, HintPublisher
 from heimdall_core.settings import Settings
 from heimdall_core.storage import S3Store
+from heimdall_core.telemetry import NO_SPANS, Spans, open_spans
 from worker.control import ControlPlane, ControlTask
 from worker.host_lock import HostLock
 from worker.identity import this_worker
 from worker.reaper_hold import ReaperHold
 from worker.slots import SlotPool
+from worker.spectrograms import SpectrogramMaker
 from worker.supervision import Host
 from worker.trainers import ForkServer
 from worker.webhook_sender import WebhookSender
@@ -25,8 +28,10 @@ _log = structlog.get_logger(__name__)
 @dataclass(slots=True)
 class _Roles:
     slots: SlotPool | None = None
+    spectrograms: SpectrogramMaker | None = None
     plane: ControlPlane | None = None
     webhooks: WebhookSender | None = None
+    spans: Spans = NO_SPANS
 
 
 _roles = _Roles()
@@ -35,7 +40,7 @@ _roles = _Roles()
 def start(queues: Collection[str], settings: Settings) -> None:
     """Called once, before Celery connects to the broker: a worker works without Redis too."""
     if JOBS_QUEUE in queues:
-        identity = this_worker()
+        identity, _roles.spans = this_worker(), open_spans("heimdall-worker")
         lock = HostLock(settings.home / "run" / f"{identity.name}.lock")
         host = Host(
             database=Database(settings.database, application_name="heimdall-worker"),
@@ -43,9 +48,12 @@ def start(queues: Collection[str], settings: Settings) -> None:
             fork_server=ForkServer(keep_open=(lock.fileno(),)),
             settings=settings,
             shutdown=threading.Event(),
+            spans=_roles.spans,
         )
         _roles.slots = SlotPool(host, identity, lock)
         _roles.slots.start()
+        _roles.spectrograms = SpectrogramMaker(host)
+        _roles.spectrograms.start()
     if CONTROL_QUEUE in queues:
         hints = HintPublisher(settings.redis)
         hints.start()
@@ -61,6 +69,12 @@ def wake_slots() -> None:
     """A hint arrived."""
     if _roles.slots:
         _roles.slots.wake()
+
+
+def make_spectrogram(session_id: str, segment: int) -> None:
+    """Somebody looks at a session."""
+    if _roles.spectrograms:
+        _roles.spectrograms.ask(UUID(session_id), segment)
 
 
 def bind(task: ControlTask) -> Callable[[], None]:
@@ -82,9 +96,12 @@ def request_stop() -> None:
 
 def join() -> None:
     """Waits for the trainers' end."""
+    if _roles.spectrograms:
+        _roles.spectrograms.close()
     if _roles.slots:
         _roles.slots.join()
     if _roles.webhooks:
         _roles.webhooks.close()
     if _roles.plane:
         _roles.plane.hints.close()
+    _roles.spans.close()

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import JobAttempt
-from heimdall_core.domain.errors import HeimdallError
+from heimdall_core.domain.errors import ErrorInfo, HeimdallError
 from heimdall_core.jobs import finishing
 from heimdall_core.jobs.claiming import LIGHT_KINDS, Claim, LeaseLost
 from heimdall_core.jobs.finishing import MICRO_BATCH_SIZE, Publish
@@ -27,6 +27,8 @@ from heimdall_core.jobs.retrying import describe_checkpoint
 from heimdall_core.registry.reading import NotRead
 from heimdall_core.settings import Settings
 from heimdall_core.storage import S3Store
+from heimdall_core.telemetry import NO_SPANS, Spans
+from worker.attempt_spans import AttemptSpans
 from worker.endings import TIME_LIMIT, explain_exit
 from worker.lease_keeper import LeaseKeeper
 from worker.memory_evidence import MemoryEvidence
@@ -35,6 +37,7 @@ from worker.publishing import prepare_publication
 from worker.reports import TrainerReports
 from worker.trainer_process import EXIT_STOPPED, classify
 from worker.trainers import ForkServer, Trainer
+from worker.usage import peak_of
 
 _LOOK_SECONDS = 0.2
 _FLUSH_SECONDS = 0.5
@@ -56,6 +59,7 @@ class Host:
     settings: Settings
     #: Set when the worker shuts down.
     shutdown: threading.Event
+    spans: Spans = NO_SPANS
 
 
 class Attempt:
@@ -71,17 +75,18 @@ class Attempt:
         self._host, self._claim, self._devices = host, claim, devices
         self._began_at = boot_seconds()
         self._finish_sent = False
+        self._peak_host_bytes: int | None = None
         self._memory = MemoryEvidence()
         self._keeper = LeaseKeeper(host.database, claim, host.settings.lease, claimed_at=claimed_at)
+        # A step of the trace of the request that made the job.
+        self._spans = AttemptSpans(host.spans, claim)
         self._reports = TrainerReports(
-            host.database, claim, log_limit_bytes=host.settings.worker.log_limit_bytes
+            host.database, claim, log_limit_bytes=host.settings.worker.log_limit_bytes, spans=self._spans
         )
         self._stop = StopSequence(host.settings.lease.stop_grace_seconds)
         self._job_folder = host.settings.home / "work" / claim.job_id
-        # The attempt is a step of the trace of the request that made the job.
-        self._trace = claim.trace and claim.trace.child()
-        traced = {} if self._trace is None else {"trace_id": self._trace.trace_id}
-        self._log = _log.bind(job_id=claim.job_id, attempt=claim.attempt, **traced)
+        trace_id = self._spans.trace.trace_id
+        self._log = _log.bind(job_id=claim.job_id, attempt=claim.attempt, trace_id=trace_id)
 
     def run(self) -> None:
         """Never raises: whatever happens, the lease runs out and the reaper sees to the job."""
@@ -91,18 +96,20 @@ class Attempt:
             self._run_or_tell()
         except LeaseLost:
             self._log.warning("lease_lost")
-        except Exception:  # noqa: BLE001 - a slot must outlive whatever went wrong with one job
+            self._spans.fail("lease_lost", "the attempt no longer holds its job")
+        except Exception as error:  # noqa: BLE001 - a slot must outlive whatever went wrong with one job
             self._log.exception("supervisor_failed")
+            self._spans.fail("supervisor_failed", str(error))
         finally:
             self._keeper.stop()
+            self._spans.end()
 
     def _run_or_tell(self) -> None:
         try:
             self._run_trainer()
         except HeimdallError as failure:
             self._log.warning("attempt_failed_to_start", error=failure.message)
-            info = failure.to_info()
-            self._tell(lambda s: finishing.fail(s, self._claim, info, exit_code=None))
+            self._fail(failure.to_info(), exit_code=None)
 
     def _run_trainer(self) -> None:
         self._make_workspace()
@@ -138,8 +145,8 @@ class Attempt:
             "num_threads": settings.worker.torch_threads or max(1, cores // slots),
             "alive_until": self._alive_until(),
             "resume_from": self._resume_from(),
-            "traceparent": self._trace and self._trace.traceparent,
-            "tracestate": self._trace and self._trace.state,
+            "traceparent": self._spans.trace.traceparent,
+            "tracestate": self._spans.trace.state,
         }
 
     def _resume_from(self) -> dict[str, Any] | None:
@@ -178,6 +185,8 @@ class Attempt:
                     next_flush = now + _FLUSH_SECONDS
                 if now >= next_alive:
                     trainer.send({"alive_until": self._alive_until()})
+                    # A trainer that is killed tells nothing at its end.
+                    self._peak_host_bytes = peak_of(trainer.pid) or self._peak_host_bytes
                     next_alive = now + _ALIVE_SECONDS
 
     def _alive_until(self) -> float:
@@ -215,6 +224,7 @@ class Attempt:
         return left is not None and boot_seconds() - self._began_at > left
 
     def _finish(self, exit_code: int) -> None:
+        self._reports.note_usage(peak_host_bytes=self._peak_host_bytes)
         error = explain_exit(
             exit_code,
             self._reports.error,
@@ -224,9 +234,13 @@ class Attempt:
         if exit_code == EXIT_STOPPED or (self._stop.reason and exit_code in _STOPPED):
             self._finish_stopped(exit_code)
         elif error is not None:
-            self._end(lambda s: finishing.fail(s, self._claim, error, exit_code=exit_code))
+            self._fail(error, exit_code=exit_code)
         else:
             self._succeed()
+
+    def _fail(self, error: ErrorInfo, *, exit_code: int | None) -> None:
+        self._spans.fail(error.code, error.message)
+        self._end(lambda s: finishing.fail(s, self._claim, error, exit_code=exit_code))
 
     def _finish_stopped(self, exit_code: int) -> None:
         claim = self._claim
@@ -235,7 +249,7 @@ class Attempt:
                 self._end(lambda s: finishing.finish_cancelled(s, claim, exit_code=exit_code))
                 self._clear_workspace()
             case "time_limit":
-                self._end(lambda s: finishing.fail(s, claim, TIME_LIMIT, exit_code=exit_code))
+                self._fail(TIME_LIMIT, exit_code=exit_code)
             case _:
                 self._end(lambda s: finishing.give_back(s, claim, exit_code=exit_code))
 
@@ -247,8 +261,7 @@ class Attempt:
                 self._claim, result, self._host.store, self._host.settings.promotion
             )
         except HeimdallError as failure:
-            unfetched = failure.to_info()
-            self._end(lambda s: finishing.fail(s, self._claim, unfetched, exit_code=0))
+            self._fail(failure.to_info(), exit_code=0)
             return
         try:
             self._publish(publish)
@@ -256,8 +269,7 @@ class Attempt:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever it is, the job must say so
             self._log.exception("publication_failed")
-            info = classify(failure)
-            self._end(lambda s: finishing.fail(s, self._claim, info, exit_code=0))
+            self._fail(classify(failure), exit_code=0)
             return
         self._clear_workspace()
 

@@ -18,16 +18,19 @@ from typing import Any
 
 import structlog
 
+from heimdall_core import logs
 from heimdall_core.domain.errors import ErrorCategory, ErrorInfo, HeimdallError
 from heimdall_core.domain.ports import JobStopped, StopRequest
 from heimdall_core.domain.tracing import read_trace
 from worker.pipe_reporter import PipeReporter
 from worker.process_control import boot_seconds
+from worker.usage import used_memory
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_STOPPED = 75
 _WATCH_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -46,11 +49,14 @@ def main(*, control: int, events: int) -> int:
     if start.get("devices") is not None:
         # Before torch looks for the first time: the server never touched CUDA.
         os.environ["CUDA_VISIBLE_DEVICES"] = start["devices"]
+    logs.configure("console")
     join_trace(start)
     reporter = PipeReporter(events)
     signal.signal(signal.SIGTERM, _stop_now)
     _watch_supervisor(lines.fileno(), reporter, alive_until=start["alive_until"])
-    return run(start, reporter)
+    exit_code = run(start, reporter)
+    reporter.send("usage", **used_memory())
+    return exit_code
 
 
 def join_trace(start: Mapping[str, Any]) -> None:
@@ -77,12 +83,15 @@ def run(start: dict[str, Any], reporter: PipeReporter) -> int:
     try:
         result = run_job(start, reporter)
     except JobStopped as stopped:
+        _log.info("stopped", request=stopped.request)
         reporter.send("stopped", request=stopped.request)
         return EXIT_STOPPED
     except BaseException as error:  # noqa: BLE001 - the last place that can say why
         traceback.print_exc()
+        found = classify(error).to_dict()
+        _log.error("failed", **found)
         sys.stderr.flush()
-        reporter.send("error", error=classify(error).to_dict())
+        reporter.send("error", error=found)
         return EXIT_FAILED
     reporter.send("result", result=result)
     return EXIT_DONE

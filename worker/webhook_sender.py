@@ -38,6 +38,7 @@ class WebhookSender:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._in_flight: Counter[str] = Counter()
+        self._of_owners: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(settings.senders, thread_name_prefix="webhook")
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
@@ -83,10 +84,15 @@ class WebhookSender:
         if room <= 0:
             return
         with self._database.transaction() as session:
-            claimed = claim_due(session, limit=room, per_endpoint=_PER_ENDPOINT, busy=self._busy())
+            claimed = claim_due(
+                session,
+                limit=room,
+                per_endpoint=_PER_ENDPOINT,
+                busy=self._busy(),
+                in_flight=self._num_of_owners(),
+            )
         for delivery in claimed:
-            with self._lock:
-                self._in_flight[delivery.endpoint_id] += 1
+            self._count(delivery, 1)
             self._pool.submit(self._send, delivery)
 
     def _pause(self) -> float:
@@ -106,8 +112,7 @@ class WebhookSender:
         except Exception:  # noqa: BLE001 - its lease ends, and it is sent again
             _log.exception("webhook_not_settled", delivery_id=delivery.id)
         finally:
-            with self._lock:
-                self._in_flight[delivery.endpoint_id] -= 1
+            self._count(delivery, -1)
             self._waker.wake()
 
     def _attempt(self, delivery: ClaimedDelivery) -> Outcome:
@@ -118,6 +123,18 @@ class WebhookSender:
             return Outcome(status_code=None, error=error.message, duration_ms=0.0)
         headers = signed_headers(delivery.message_id, body, secrets=secrets, at=datetime.now(UTC))
         return post(delivery.url, body, headers, self._settings)
+
+    def _count(self, delivery: ClaimedDelivery, change: int) -> None:
+        with self._lock:
+            self._in_flight[delivery.endpoint_id] += change
+            self._of_owners[delivery.owner] += change
+
+    def _num_of_owners(self) -> dict[str, int]:
+        """Of those that have any."""
+        with self._lock:
+            self._of_owners = +self._of_owners
+            self._in_flight = +self._in_flight
+            return dict(self._of_owners)
 
     def _num_in_flight(self) -> int:
         with self._lock:

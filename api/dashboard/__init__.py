@@ -1,1 +1,1 @@
-"""The read-only pages for people."""
+"""The pages for people; what they show and do goes through the public API."""

@@ -31,7 +31,12 @@ from heimdall_core.accounts.idempotency import Answer
 from heimdall_core.datasets.definition import DatasetDefinition
 from heimdall_core.datasets.freezing import freeze_dataset
 from heimdall_core.datasets.preview import DatasetPreview, preview_dataset
-from heimdall_core.datasets.queries import find_dataset_version, list_dataset_versions, list_datasets
+from heimdall_core.datasets.queries import (
+    find_dataset_version,
+    find_newest_version,
+    list_dataset_versions,
+    list_datasets,
+)
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -123,7 +128,7 @@ def list_all_datasets(
 )
 def read_dataset(name: ResourceName, session: Transaction, store: Store, conditional: IfChanged) -> Response:
     """The newest version of a dataset."""
-    return conditional.answer(dataset_document(list_dataset_versions(session, name)[0], store))
+    return conditional.answer(dataset_document(find_newest_version(session, name), store))
 
 
 @router.get("/{name}/versions", dependencies=[needs("datasets:read")])

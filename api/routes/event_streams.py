@@ -59,6 +59,14 @@ StreamAfter = Annotated[
     str | None,
     Query(pattern=ID_PATTERN, description="As `Last-Event-ID`, which goes before it."),
 ]
+WithProgress = Annotated[
+    bool,
+    Query(
+        alias="progress",
+        description="Also `job.progress` of running jobs, about once a second if something has changed, "
+        "whatever `name` says. It has no id and is not kept.",
+    ),
+]
 LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", pattern=ID_PATTERN, description="The last event that you have.")
 ]
@@ -113,7 +121,7 @@ def list_job_events(
 ) -> EventPage | Response:
     """The job's history, oldest first; as a stream with `Accept: text/event-stream`."""
     if _wants_stream(request):
-        return stream_job_events(job_id, session, caller, services, hub, after, last_event_id)
+        return stream_job_events(job_id, session, caller, services, hub, after, last_event_id=last_event_id)
     find_job(session, job_id, owner=caller.visible_owner)
     number = event_number(after, pointer="/after")
     events = read_events(session, of_job(job_id), after=number, limit=limit)
@@ -128,6 +136,7 @@ def stream_job_events(
     services: Composition,
     hub: Hub,
     after: StreamAfter = None,
+    progress: WithProgress = False,
     last_event_id: LastEventId = None,
 ) -> Response:
     """The job's history and what comes to it, until its terminal event."""
@@ -137,7 +146,14 @@ def stream_job_events(
     wanted = of_job(job_id)
     if has_ended and not read_events(session, wanted, after=number, limit=1):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    plan = StreamPlan(wanted=wanted, caller=caller, after=number, until_job_ends=True, has_ended=has_ended)
+    plan = StreamPlan(
+        wanted=wanted,
+        caller=caller,
+        after=number,
+        with_progress=progress,
+        until_job_ends=True,
+        has_ended=has_ended,
+    )
     return EventStream(plan, hub, services.database)
 
 
@@ -156,7 +172,7 @@ def list_events(
     """What happened to all jobs and models that you may see, oldest first; also as a stream."""
     if _wants_stream(request):
         given = after if "after" in request.query_params and after != _NOW else None
-        return stream_events(caller, services, hub, wanted, given, last_event_id)
+        return stream_events(caller, services, hub, wanted, given, last_event_id=last_event_id)
     newest = last_event_number(session)
     number = newest if after == _NOW else event_number(after, pointer="/after")
     events = read_events(session, wanted, after=number, limit=limit)
@@ -171,12 +187,14 @@ def stream_events(
     hub: Hub,
     wanted: Wanted,
     after: StreamAfter = None,
+    progress: WithProgress = False,
     last_event_id: LastEventId = None,
 ) -> Response:
     """What happens to all jobs and models that you may see; from now on, or after an event."""
     given = last_event_id or after
     number = None if given is None else event_number(given, pointer="/after")
-    return EventStream(StreamPlan(wanted=wanted, caller=caller, after=number), hub, services.database)
+    plan = StreamPlan(wanted=wanted, caller=caller, after=number, with_progress=progress)
+    return EventStream(plan, hub, services.database)
 
 
 def _wants_stream(request: Request) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from api.dependencies import Composition, Transaction, needs
+from api.dependencies import Composition, Policy, Transaction, needs
 from api.fleet import QueueDocument, WorkerList, describe_queue, describe_workers, set_draining
 
 router = APIRouter(prefix="/v1", tags=["fleet"], dependencies=[needs("jobs:read")])
@@ -13,9 +13,9 @@ WorkerName = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[^:/]+
 
 
 @router.get("/queue")
-def read_queue(session: Transaction) -> QueueDocument:
-    """How many jobs wait and run."""
-    return describe_queue(session)
+def read_queue(session: Transaction, policy: Policy) -> QueueDocument:
+    """How many jobs wait and run, why they wait, and how long jobs have waited of late."""
+    return describe_queue(session, policy)
 
 
 @router.get("/workers")

@@ -26,6 +26,7 @@ class Readiness(BaseModel):
     database: State | Literal["not_migrated"]
     redis: State
     storage: State
+    tracking: State | Literal["not_used"] = "not_used"
 
 
 def get_probes(request: Request) -> Probes:
@@ -44,7 +45,7 @@ def read_liveness() -> Liveness:
 def read_readiness(
     services: Composition, probes: Annotated[Probes, Depends(get_probes)], response: Response
 ) -> Readiness:
-    """Ready when the database answers and has tables: without Redis or storage jobs are still accepted."""
+    """Ready when the database answers and has tables: without the others jobs are still accepted."""
     database = _database_state(services)
     is_ready = database == "ok"
     if not is_ready:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.dependencies import Caller, JobId, Store, Transaction, needs
 from api.ranges import respond
+from api.schemas.job_specs import JobSpecDocument, spec_document
 from api.schemas.jobs import (
     ArtifactList,
     AttemptDocument,
@@ -17,20 +18,33 @@ from api.schemas.jobs import (
     checkpoint_document,
     content_of,
 )
+from heimdall_core.domain.job import JobKind
 from heimdall_core.jobs.queries import (
     find_artifact,
     find_job,
     list_artifacts,
     list_attempts,
     list_checkpoints,
-    list_metrics,
-    read_log,
 )
+from heimdall_core.jobs.reported import list_metrics, read_log
+from heimdall_core.jobs.spec_defaults import spec_members
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[needs("jobs:read")])
 
 FileName = Annotated[str, Path(min_length=1, max_length=255, examples=["model.onnx"])]
 After = Annotated[int, Query(ge=0, le=2**63 - 1, description="`next_after` of the answer before.")]
+Before = Annotated[
+    int | None, Query(ge=0, le=2**63 - 1, description="`next_before` of an answer, with `from_end`.")
+]
+_MAX_PIECE = 2**31 - 1
+
+
+@router.get("/spec")
+def read_job_spec(job_id: JobId, session: Transaction, caller: Caller) -> JobSpecDocument:
+    """The job's specification member by member: what it is, what it would be by default, what it means."""
+    job = find_job(session, job_id, owner=caller.visible_owner)
+    kind = JobKind(job.kind)
+    return spec_document(kind, spec_members(kind, job.spec))
 
 
 @router.get("/metrics")
@@ -39,10 +53,21 @@ def read_job_metrics(
     session: Transaction,
     caller: Caller,
     name: Annotated[list[str] | None, Query(description="Only these curves.")] = None,
+    after_step: Annotated[
+        int | None, Query(ge=-1, le=2**63 - 1, description="Only points of later steps.")
+    ] = None,
+    max_points: Annotated[
+        int | None,
+        Query(ge=2, le=10_000, description="Of each curve, equally far apart, its last one included."),
+    ] = None,
 ) -> MetricsDocument:
-    """The job's curves."""
+    """The job's curves.
+
+    A resumed attempt reports steps again: what was read of them before is to be read anew.
+    """
     find_job(session, job_id, owner=caller.visible_owner)
-    return MetricsDocument.model_validate({"metrics": list_metrics(session, job_id, names=name)})
+    curves = list_metrics(session, job_id, names=name, after_step=after_step, max_points=max_points)
+    return MetricsDocument.model_validate({"metrics": curves})
 
 
 @router.get("/logs")
@@ -52,13 +77,22 @@ def read_job_log(
     caller: Caller,
     attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Default: the newest.")] = None,
     after: After = 0,
+    before: Before = None,
+    from_end: Annotated[bool, Query(description="The last pieces of these in place of the first.")] = False,
     limit: Annotated[int, Query(ge=1, le=1000, description="Pieces.")] = 200,
 ) -> LogDocument:
-    """What an attempt wrote."""
+    """What an attempt wrote; with `from_end` its end first, and with `before` what comes before that."""
     find_job(session, job_id, owner=caller.visible_owner)
-    return LogDocument.model_validate(
-        read_log(session, job_id, attempt=attempt, after=min(after, 2**31 - 1), limit=limit)
+    found = read_log(
+        session,
+        job_id,
+        attempt=attempt,
+        after=min(after, _MAX_PIECE),
+        before=None if before is None else min(before, _MAX_PIECE),
+        from_end=from_end,
+        limit=limit,
     )
+    return LogDocument.model_validate(found)
 
 
 @router.get("/artifacts")

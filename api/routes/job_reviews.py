@@ -2,15 +2,17 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Depends, Query, Response
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import text
 
+from api.conditional import NOT_MODIFIED, Conditional
 from api.dependencies import Caller, JobId, Policy, ResourceName, Transaction, VersionNumber, needs
 from api.routes.jobs import JobRequest
 from api.schemas.job_reviews import (
     JobComparison,
     JobLineage,
+    JobRequestSchema,
     ValidationDocument,
     validation_document,
 )
@@ -24,6 +26,13 @@ from heimdall_core.registry.queries import find_model_version
 router = APIRouter()
 
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobRequest)
+_SCHEMA = JobRequestSchema(
+    {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Request for a job",
+        **_SPEC.json_schema(),
+    }
+)
 JobIds = Annotated[
     str,
     Query(
@@ -32,6 +41,18 @@ JobIds = Annotated[
         examples=["job_x4r2k7abcdefghijklmnop23,job_x4r2k7abcdefghijklmnop24"],
     ),
 ]
+
+
+@router.get(
+    "/v1/jobs:schema",
+    tags=["jobs"],
+    response_model=JobRequestSchema,
+    dependencies=[needs("jobs:read")],
+    responses=NOT_MODIFIED,
+)
+def read_request_schema(conditional: Annotated[Conditional, Depends()]) -> Response:
+    """The JSON Schema of a request for a job, as `POST /v1/jobs` takes it: for forms, editors and checks."""
+    return conditional.answer(_SCHEMA)
 
 
 @router.post("/v1/jobs:validate", tags=["jobs"], dependencies=[needs("jobs:read")])

@@ -1,9 +1,10 @@
 """Jobs: submit, list, read, change, cancel."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse
@@ -18,8 +19,10 @@ from api.conditional import (
     matching_revisions,
 )
 from api.dependencies import Caller, Cursor, JobId, Limit, Once, Policy, Transaction, needs, want_hint
+from api.job_selection import Selected
+from api.joint_submissions import JoiningRoute
 from api.polling import POLL_SECONDS
-from api.schemas.jobs import JobDocument, JobPage, JobPatch, RetryRequest
+from api.schemas.jobs import JobDocument, JobPage, JobPatch, JobView, RetryRequest
 from heimdall_core.accounts.idempotency import Answer
 from heimdall_core.accounts.principal import Principal
 from heimdall_core.database.job_tables import Job
@@ -107,19 +110,6 @@ def accepted(session: Session, job: Job, policy: QueuePolicy) -> Answer:
     return Answer(status_code=202, body=job_document(session, job, policy), headers=headers)
 
 
-@router.post(
-    "",
-    status_code=202,
-    response_model=JobDocument,
-    dependencies=[needs("jobs:write")],
-    responses={
-        200: {
-            "model": JobDocument,
-            "description": "`on_duplicate` is `return`, and this job trains the same or has trained it: "
-            "then `result.model` is the model version.",
-        }
-    },
-)
 def create_job(
     spec: SpecBody,
     request: Request,
@@ -133,6 +123,24 @@ def create_job(
     return once.answer(lambda: _submitted(session, spec, caller, policy, queue))
 
 
+router.add_api_route(
+    "",
+    create_job,
+    methods=["POST"],
+    route_class_override=JoiningRoute,
+    status_code=202,
+    response_model=JobDocument,
+    dependencies=[needs("jobs:write")],
+    responses={
+        200: {
+            "model": JobDocument,
+            "description": "`on_duplicate` is `return`, and this job trains the same or has trained it: "
+            "then `result.model` is the model version.",
+        }
+    },
+)
+
+
 def _submitted(
     session: Session, spec: JobSpec, caller: Principal, policy: QueuePolicy, queue: RecentQueue
 ) -> Answer:
@@ -143,15 +151,39 @@ def _submitted(
     return Answer(status_code=200, body=job_document(session, found.job, policy), headers=headers)
 
 
+@dataclass(frozen=True, slots=True)
+class JobSubject:
+    """What the jobs of a list are about; None: anything."""
+
+    model: str | None
+    dataset: tuple[str, int | None] | None
+    tag: tuple[str, str | None] | None
+
+
+async def read_subject(
+    model: Annotated[str | None, Query(description="Name of the model that is trained.")] = None,
+    dataset: Annotated[
+        str | None,
+        Query(
+            description="Name of the dataset that is trained or evaluated on, or `name/version`.",
+            pattern=r"^[^:/]{1,100}(/[1-9][0-9]{0,8})?$",
+        ),
+    ] = None,
+    tag: Annotated[str | None, Query(description="`key`, or `key:value`.")] = None,
+) -> JobSubject:
+    """From the query."""
+    return JobSubject(model, _parse_dataset(dataset), _parse_tag(tag))
+
+
 @router.get("", response_model=JobPage, dependencies=[needs("jobs:read")])
 def list_all_jobs(
     session: Transaction,
     caller: Caller,
     policy: Policy,
+    subject: Annotated[JobSubject, Depends(read_subject)],
+    selected: Selected,
     status: Annotated[list[JobStatus] | None, Query(description="One or more.")] = None,
     kind: Annotated[list[JobKind] | None, Query(description="One or more.")] = None,
-    model: Annotated[str | None, Query(description="Name of the model that is trained.")] = None,
-    tag: Annotated[str | None, Query(description="`key`, or `key:value`.")] = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     cursor: Cursor = None,
@@ -162,13 +194,16 @@ def list_all_jobs(
         owner=caller.visible_owner,
         statuses=[value.value for value in status or ()],
         kinds=[value.value for value in kind or ()],
-        model=model,
-        tag=_parse_tag(tag),
+        model=subject.model,
+        dataset=subject.dataset,
+        tag=subject.tag,
         created_after=_aware(created_after),
         created_before=_aware(created_before),
+        created_by=selected.created_by,
+        ids=selected.ids,
     )
     page = list_jobs(session, job_filter, cursor=cursor, limit=limit)
-    data = job_documents(session, page.items, policy)
+    data = job_documents(session, page.items, policy, is_brief=selected.view is JobView.BRIEF)
     return JSONResponse(
         {"data": data, "next_cursor": page.next_cursor, "has_more": page.next_cursor is not None}
     )
@@ -285,6 +320,13 @@ def retry(
 
 def _asked(session: Session, job: Job, policy: QueuePolicy) -> Response:
     return JSONResponse(job_document(session, job, policy))
+
+
+def _parse_dataset(dataset: str | None) -> tuple[str, int | None] | None:
+    if dataset is None:
+        return None
+    name, _, version = dataset.partition("/")
+    return name, int(version) if version else None
 
 
 def _parse_tag(tag: str | None) -> tuple[str, str | None] | None:

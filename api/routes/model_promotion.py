@@ -19,6 +19,7 @@ from api.schemas.model_promotion import (
     PromoteBody,
     PromotionDocument,
     RollbackBody,
+    VerdictDocument,
     comparison_document,
     model_event_document,
     promotion_document,
@@ -31,6 +32,7 @@ from heimdall_core.registry.promotion import (
     Promotion,
     PromotionCall,
     RollbackCall,
+    preview_verdict,
     promote_version,
     roll_back,
 )
@@ -73,6 +75,17 @@ def list_events_of_model(
     return ModelEventPage(
         data=[model_event_document(event) for event in events], next_after=events[-1].id if events else after
     )
+
+
+@router.get("/{name}/versions/{version}/verdict", dependencies=[needs("models:read")])
+def preview_promotion(
+    name: ResourceName, version: VersionNumber, session: Transaction, services: Composition
+) -> VerdictDocument:
+    """What the gate would say of a promotion now, check by check; nothing is changed."""
+    store = ReadBefore(services.store, patience_seconds=PATIENCE_SECONDS)
+    gate = Gate(policy=services.settings.promotion, store=store)
+    verdict = read_between(session, lambda: preview_verdict(session, name, version, gate))
+    return VerdictDocument.model_validate(verdict.to_dict())
 
 
 @router.post(

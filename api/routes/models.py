@@ -25,17 +25,20 @@ from api.routes import model_promotion
 from api.routes.jobs import accepted
 from api.schemas.models import (
     ModelDocument,
+    ModelOverviewDocument,
     ModelVersionDetail,
     ModelVersionList,
     RetrainBody,
     RetrainDocument,
     model_document,
+    model_overview_document,
     model_version_detail,
     model_version_document,
 )
 from api.schemas.pages import PageDocument, page_document
 from api.services import Services
 from heimdall_core.accounts.idempotency import Answer
+from heimdall_core.database.paging import Page
 from heimdall_core.jobs.queue_facts import QueuePolicy
 from heimdall_core.registry.queries import (
     find_model,
@@ -43,6 +46,7 @@ from heimdall_core.registry.queries import (
     list_model_versions,
     list_models,
     list_version_artifacts,
+    overview_models,
 )
 from heimdall_core.retraining import LATEST, RetrainCall, Retraining, RetrainOutcome, retrain_model
 
@@ -57,9 +61,11 @@ IfChanged = Annotated[Conditional, Depends()]
 @router.get("", dependencies=[needs("models:read")])
 def list_all_models(
     session: Transaction, cursor: Cursor = None, limit: Limit = 50
-) -> PageDocument[ModelDocument]:
-    """All models, newest first."""
-    return page_document(list_models(session, cursor=cursor, limit=limit), model_document)
+) -> PageDocument[ModelOverviewDocument]:
+    """All models with their champions, newest first."""
+    page = list_models(session, cursor=cursor, limit=limit)
+    overviews = Page(items=overview_models(session, page.items), next_cursor=page.next_cursor)
+    return page_document(overviews, model_overview_document)
 
 
 @router.get(

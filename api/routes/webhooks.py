@@ -110,7 +110,7 @@ def rotate_webhook_secret(
 
     def rotate() -> Answer:
         endpoint = find_endpoint(session, endpoint_id, owner=caller.writable_owner)
-        rotated = rotate_secret(session, endpoint, services.settings.webhooks)
+        rotated = rotate_secret(session, endpoint, _maker(caller), services.settings.webhooks)
         return Answer(status_code=200, body=_with_secret(rotated, services))
 
     return once.answer(rotate, secret="secret")  # noqa: S106 - a name

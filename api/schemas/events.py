@@ -1,5 +1,6 @@
 """Events on the wire: the same document in pages, in streams and in webhooks."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -46,6 +47,12 @@ def event_document(event: StreamEvent) -> EventDocument:
 def event_page(events: Sequence[StreamEvent], *, next_after: int) -> EventPage:
     """The wire form of a page."""
     return EventPage(data=[event_document(event) for event in events], next_after=event_id(next_after))
+
+
+def progress_frame(event: StreamEvent) -> bytes:
+    """The form of what is no event of the history: without an id, so that nobody goes on after it."""
+    fields = {name: value for name, value in event_fields(event).items() if name != "id"}
+    return f"event: {event.name}\ndata: {json.dumps(fields, separators=(',', ':'))}\n\n".encode()
 
 
 def event_frame(event: StreamEvent) -> bytes:

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from api.schemas.jobs import JobError, JobProgress, QueueFacts
 from heimdall_core.domain.job import JobKind, JobStatus
-from heimdall_core.jobs.expectations import MemoryEvidence, Span
 from heimdall_core.jobs.lineage import Relation
+from heimdall_core.jobs.memory_estimates import MemoryEstimate
+from heimdall_core.jobs.spans import Span
 from heimdall_core.jobs.validation import (
     DatasetFacts,
     Finding,
@@ -16,6 +17,10 @@ from heimdall_core.jobs.validation import (
     StartFacts,
     TwinFacts,
 )
+
+
+class JobRequestSchema(RootModel[dict[str, Any]]):
+    """The JSON Schema (2020-12) of the body of `POST /v1/jobs`, with titles, units, bounds and defaults."""
 
 
 class Facts(BaseModel):
@@ -30,6 +35,12 @@ class Estimates(BaseModel):
     """What the job would probably take; null: nothing is known of it."""
 
     queue: QueueFacts | None = Field(default=None, description="Where it would stand if it were queued now.")
+    basis: Literal["history", "other_networks", "nothing"] = Field(
+        default="nothing",
+        description="What the times rest on. `history`: like jobs that succeeded. `other_networks`: "
+        "trainings of other backbones, by the arithmetic that each costs, so with a wide range. `nothing`: "
+        "they are unknown.",
+    )
     num_like_jobs: int = Field(
         default=0,
         description="Succeeded trainings with this backbone and devices (else: jobs of the kind) that the "
@@ -38,8 +49,13 @@ class Estimates(BaseModel):
     duration_seconds: Span | None = Field(
         default=None, description="Of a training with all its epochs: early stopping ends it sooner."
     )
+    seconds_per_epoch: Span | None = Field(
+        default=None, description="Of a training, the validation included."
+    )
     samples_per_second: float | None = Field(default=None, description="Sessions, median of like jobs.")
-    memory: MemoryEvidence | None = Field(default=None, description="What like jobs show.")
+    memory: MemoryEstimate | None = Field(
+        default=None, description="Of a training, with what it rests on and what the workers have."
+    )
 
 
 class ValidationDocument(BaseModel):
@@ -60,6 +76,8 @@ def validation_document(found: JobValidation) -> ValidationDocument:
     expected = found.expectations
     estimates = Estimates(queue=None if found.queue is None else QueueFacts(**_queue_members(found)))
     if expected is not None:
+        estimates.basis = expected.basis
+        estimates.seconds_per_epoch = expected.seconds_per_epoch
         estimates.num_like_jobs = expected.num_like_jobs
         estimates.duration_seconds = expected.duration_seconds
         estimates.samples_per_second = expected.samples_per_second

@@ -1,6 +1,7 @@
 """Jobs on the wire."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -49,6 +50,9 @@ class JobProgress(_Document):
     steps: int | None = None
     samples_per_second: float | None = None
     eta_seconds: float | None = None
+    memory_bytes: int | None = Field(
+        default=None, description="What its trainer holds: of one GPU, or of the host where it uses none."
+    )
 
 
 class JobError(_Document):
@@ -71,6 +75,13 @@ class AttemptDocument(_Document):
     outcome: AttemptOutcome | None
     exit_code: int | None
     error: JobError | None
+    peak_host_bytes: int | None = Field(
+        default=None, description="Most memory of the host that its trainer had."
+    )
+    peak_accelerator_bytes: int | None = Field(
+        default=None, description="Most memory of one GPU; null: it used none."
+    )
+    seconds_per_epoch: float | None = Field(default=None, description="Of a training, validation included.")
 
 
 class JobDocument(_Document):
@@ -107,6 +118,13 @@ class JobDocument(_Document):
         examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
     )
     links: dict[str, str]
+
+
+class JobView(StrEnum):
+    """How much of a job a list holds."""
+
+    FULL = "full"
+    BRIEF = "brief"
 
 
 class JobPage(_Document):
@@ -162,6 +180,9 @@ class LogDocument(_Document):
     attempt: int
     content: str
     next_after: int = Field(description="Pass it back as `after` to go on.")
+    next_before: int | None = Field(
+        description="Pass it back as `before`, with `from_end`, for what was written before; null: nothing."
+    )
 
 
 class AttemptList(_Document):

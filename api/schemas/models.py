@@ -12,6 +12,8 @@ from heimdall_core.database.catalogue_tables import Model, ModelVersion
 from heimdall_core.database.job_tables import Artifact
 from heimdall_core.datasets.definition import DatasetDefinition
 from heimdall_core.registry.aliases import aliases_of
+from heimdall_core.registry.gate import is_verified
+from heimdall_core.registry.queries import ModelOverview
 from heimdall_core.retraining import LATEST, RetrainOutcome
 
 MAX_NEW_SESSIONS = 1_000_000
@@ -126,6 +128,24 @@ class ModelVersionList(BaseModel):
     data: list[ModelVersionDocument]
 
 
+class ChampionDocument(BaseModel):
+    """The version in use, in short."""
+
+    version: int
+    metrics: dict[str, Any] = Field(description="On the test split.")
+    dataset: DatasetReference
+    verified: bool
+    created_at: datetime
+
+
+class ModelOverviewDocument(ModelDocument):
+    """A line of model versions, with its champion."""
+
+    num_versions: int
+    newest_version: int
+    champion: ChampionDocument | None = Field(description="Null: no version was promoted yet.")
+
+
 def _definition_of(value: object) -> object:
     """None for "latest", which stands for the champion's own definition."""
     if value == LATEST:
@@ -216,6 +236,16 @@ def model_document(model: Model) -> ModelDocument:
     )
 
 
+def model_overview_document(found: ModelOverview) -> ModelOverviewDocument:
+    """The wire form of a model in a list."""
+    return ModelOverviewDocument(
+        **model_document(found.model).model_dump(),
+        num_versions=found.num_versions,
+        newest_version=found.newest_version,
+        champion=None if found.champion is None else _champion(found.champion),
+    )
+
+
 def model_version_document(row: ModelVersion, model: Model, store: HandoutStore) -> ModelVersionDocument:
     """The wire form of a version."""
     return ModelVersionDocument(**_members(row, model, store))
@@ -229,8 +259,22 @@ def model_version_detail(
     return ModelVersionDetail(**_members(row, model, store), artifacts=files)
 
 
+def _champion(row: ModelVersion) -> ChampionDocument:
+    return ChampionDocument(
+        version=row.version,
+        metrics=row.metrics,
+        dataset=_dataset(row),
+        verified=is_verified(row.verification, row.exports),
+        created_at=row.created_at,
+    )
+
+
+def _dataset(row: ModelVersion) -> DatasetReference:
+    return DatasetReference(name=row.dataset_name, version=row.dataset_version, digest=row.dataset_digest)
+
+
 def _members(row: ModelVersion, model: Model, store: HandoutStore) -> dict[str, Any]:
-    dataset = DatasetReference(name=row.dataset_name, version=row.dataset_version, digest=row.dataset_digest)
+    dataset = _dataset(row)
     return {
         "name": row.name,
         "version": row.version,

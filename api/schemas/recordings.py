@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.services import HandoutStore
+from heimdall_core.catalogue.session_flags import SessionFlag
 from heimdall_core.catalogue.sessions import SessionDetail, SessionSummary
 from heimdall_core.database.catalogue_tables import SessionArchive, Upload
 from heimdall_core.database.platform_tables import KnownSource, Measurement, Station
@@ -161,6 +162,11 @@ class SessionDocument(BaseModel):
     num_recordings: int = Field(description="Recordings that are described: only these train.")
     import_job_id: str | None
     group: str | None
+    flags: list[SessionFlag] = Field(
+        description="What to look at before it is approved: the source lacks its position or frequency; no "
+        "recording is described; fewer than 3 receivers; no receiver above 6 dB SNR; the SNR of a recording "
+        "is not known."
+    )
     created_at: datetime | None
 
 
@@ -177,6 +183,12 @@ class ApprovalResult(BaseModel):
     approved: int
 
 
+class RejectionResult(BaseModel):
+    """How many sessions were rejected that were not before."""
+
+    rejected: int
+
+
 def session_document(summary: SessionSummary) -> SessionDocument:
     """The wire form in a list."""
     row, archive = summary.session, summary.archive
@@ -190,6 +202,7 @@ def session_document(summary: SessionSummary) -> SessionDocument:
         num_recordings=summary.num_recordings,
         import_job_id=summary.import_job_id,
         group=archive.split_group if archive else None,
+        flags=list(summary.flags),
         created_at=row.created_at,
     )
 

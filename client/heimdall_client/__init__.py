@@ -9,6 +9,7 @@ from heimdall_client.documents.data import (
     Receiver,
     Recording,
     RecordingSession,
+    Spectrogram,
     Upload,
 )
 from heimdall_client.documents.document import Document
@@ -22,6 +23,7 @@ from heimdall_client.documents.jobs import (
     JobComparison,
     JobError,
     JobKind,
+    JobSpec,
     JobStatus,
     JobValidation,
     Lineage,
@@ -40,6 +42,7 @@ from heimdall_client.documents.models import (
     Promotion,
     Retraining,
     RetrainOutcome,
+    Verdict,
 )
 from heimdall_client.documents.schedules import DriftScore, Schedule, ScheduleOutcome
 from heimdall_client.documents.webhooks import NewWebhookEndpoint, WebhookDelivery, WebhookEndpoint
@@ -98,6 +101,7 @@ __all__ = [
     "JobComparison",
     "JobError",
     "JobKind",
+    "JobSpec",
     "JobStatus",
     "JobUnsuccessful",
     "JobValidation",
@@ -132,11 +136,13 @@ __all__ = [
     "Schedule",
     "ScheduleOutcome",
     "ServiceFailure",
+    "Spectrogram",
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
     "UnreadableAnswer",
     "Upload",
+    "Verdict",
     "WaitTimedOut",
     "WebhookDelivery",
     "WebhookEndpoint",

@@ -130,8 +130,10 @@ def revoke_key(session: Session, caller: Principal, key_id: str) -> ApiKey:
 
     Raises:
         NotFound: no such key, or another owner's.
+        Forbidden: it opens what the caller's own does not.
     """
     row = find_key(session, key_id, owner=caller.writable_owner)
+    _check_no_greater(caller, row)
     audit.record_by_live_key(session, caller, "revoke_api_key", f"/v1/api-keys/{key_id}", owner=row.owner)
     live = ApiKey.id == key_id, ApiKey.revoked_at.is_(None)
     session.execute(update(ApiKey).where(*live).values(revoked_at=func.now()))
@@ -178,6 +180,17 @@ def _check_scopes(caller: Principal, scopes: list[str]) -> None:
         raise Forbidden(
             f"the key would open what the caller's own does not: {', '.join(beyond)}",
             hint="Leave those scopes out, or ask an admin.",
+            code="scope_not_yours",
+        )
+
+
+def _check_no_greater(caller: Principal, row: ApiKey) -> None:
+    """A key that leaked ends none that opens more than itself."""
+    beyond = [scope for scope in row.scopes if not caller.may(scope)]
+    if beyond and row.id != caller.key_id:
+        raise Forbidden(
+            f"the key opens what the caller's own does not: {', '.join(beyond)}",
+            hint="Revoke it with itself or a key that opens as much, or ask an admin.",
             code="scope_not_yours",
         )
 

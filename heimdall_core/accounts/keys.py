@@ -25,7 +25,7 @@ _NUM_BYTES = 32
 _USE_RESOLUTION = timedelta(minutes=1)
 _HINT = "Send 'Authorization: Bearer hmd_...' with a key of this service."
 _TABLE = cast("Table", ApiKey.__table__)
-_UNNOTED = or_(_TABLE.c.last_used_at.is_(None), _TABLE.c.last_used_at < func.now() - literal(_USE_RESOLUTION))
+UNNOTED = or_(_TABLE.c.last_used_at.is_(None), _TABLE.c.last_used_at < func.now() - literal(_USE_RESOLUTION))
 _LOOK_UP = select(
     _TABLE.c.id,
     _TABLE.c.owner,
@@ -34,9 +34,9 @@ _LOOK_UP = select(
     _TABLE.c.expires_at,
     _TABLE.c.revoked_at.is_not(None).label("is_revoked"),
     func.coalesce(_TABLE.c.expires_at <= func.now(), literal(False)).label("is_expired"),
-    _UNNOTED.label("is_unnoted"),
+    UNNOTED.label("is_unnoted"),
 ).where(_TABLE.c.prefix == bindparam("prefix"))
-_NOTE_USE = update(_TABLE).where(_TABLE.c.id == bindparam("key_id"), _UNNOTED).values(last_used_at=func.now())
+_NOTE_USE = update(_TABLE).where(_TABLE.c.id == bindparam("key_id"), UNNOTED).values(last_used_at=func.now())
 
 
 def make_key() -> str:
@@ -96,8 +96,13 @@ def authenticate(database: Session | Connection, key: str) -> Principal:
     if row.is_expired:
         raise Unauthenticated("the API key has expired", hint=_HINT, code="key_expired")
     if row.is_unnoted:
-        database.execute(_NOTE_USE, {"key_id": row.id})
+        note_use(database, row.id)
     return Principal(owner=row.owner, key_id=row.id, scopes=frozenset(row.scopes), expires_at=row.expires_at)
+
+
+def note_use(database: Session | Connection, key_id: str) -> None:
+    """Notes that the key was used now, to the minute."""
+    database.execute(_NOTE_USE, {"key_id": key_id})
 
 
 def require_form(key: str) -> None:

@@ -23,7 +23,9 @@ class Principal:
     """None: a token, or nobody."""
     scopes: frozenset[str]
     expires_at: datetime | None = None
-    """When the key or token ends."""
+    """When the key, token or session ends."""
+    session_id: str | None = None
+    """Of a browser that is signed in with the key."""
 
     @property
     def is_admin(self) -> bool:

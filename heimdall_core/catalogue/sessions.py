@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, CursorResult, Row, Select, func, select, t
 from sqlalchemy.orm import Session
 
 from heimdall_core.catalogue.session_filters import has_approval, started_within
+from heimdall_core.catalogue.session_flags import SessionFlag, count_recordings, flags_of, has_flag
 from heimdall_core.database.arrays import any_uuids
 from heimdall_core.database.catalogue_tables import SessionArchive, SessionImport
 from heimdall_core.database.job_tables import Job
@@ -33,7 +34,7 @@ class ApprovalChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
-    """Sessions to approve together: those of an import that are still pending, or those named."""
+    """Sessions to judge together: those of an import that are still pending, or those named."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
@@ -53,6 +54,8 @@ class SessionFilter:
     """The session began then or later."""
     started_before: datetime | None = None
     """The session began earlier."""
+    flag: SessionFlag | None = None
+    """Something to look at before the session is approved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,7 @@ class SessionSummary:
     """Those that are described: the others cannot train."""
     import_job_id: str | None
     """The import that brought it first."""
+    flags: tuple[SessionFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,8 @@ def _filtered(statement: Select[*tuple[Any, ...]], wanted: SessionFilter) -> Sel
         statement = statement.where(RecordingSession.id.in_(_brought_by(wanted.import_job_id)))
     if wanted.source is not None:
         statement = statement.where(KnownSource.name == wanted.source)
+    if wanted.flag is not None:
+        statement = statement.where(has_flag(wanted.flag))
     return started_within(statement, wanted.started_after, wanted.started_before)
 
 
@@ -136,7 +142,12 @@ def set_approval(session: Session, session_id: UUID, status: ApprovalStatus) -> 
 
 
 def approve_sessions(session: Session, request: ApprovalRequest) -> int:
-    """Approves several; returns how many were not approved before.
+    """Approves several; returns how many were not approved before. Raises as ``judge_sessions``."""
+    return judge_sessions(session, request, "approved")
+
+
+def judge_sessions(session: Session, request: ApprovalRequest, status: ApprovalStatus) -> int:
+    """Gives several sessions a status; returns how many had another before.
 
     Raises:
         InvalidRequest: not exactly one of the two ways to name sessions was used.
@@ -147,11 +158,11 @@ def approve_sessions(session: Session, request: ApprovalRequest) -> int:
         raise InvalidRequest("name the sessions in one way", problems=(problem,))
     if request.ids is not None:
         _check_exist(session, request.ids)
-        return _judge(session, RecordingSession.id == any_uuids(request.ids), "approved")
+        return _judge(session, RecordingSession.id == any_uuids(request.ids), status)
     _check_import(session, request.import_job_id)
     assert request.import_job_id is not None
     brought = RecordingSession.id.in_(_brought_by(request.import_job_id))
-    return _judge(session, brought & has_approval("pending"), "approved")
+    return _judge(session, brought & has_approval("pending"), status)
 
 
 def _brought_by(import_job_id: str) -> Select[UUID]:
@@ -215,20 +226,15 @@ def _summaries() -> Select[*tuple[Any, ...]]:
 
 def _with_numbers(session: Session, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[SessionSummary]:
     """Counts the recordings of all at once: the platform's table need not have an index for it."""
-    ids = [row[0].id for row in rows]
-    counted = session.execute(
-        select(Measurement.recording_session_id, func.count())
-        .where(Measurement.recording_session_id == any_uuids(ids), Measurement.iq_sha256.is_not(None))
-        .group_by(Measurement.recording_session_id)
-    )
-    numbers = {row[0]: row[1] for row in counted}
+    heard = count_recordings(session, [row[0].id for row in rows])
     return [
         SessionSummary(
             session=row[0],
             source=row[1],
             archive=row[2],
-            num_recordings=numbers.get(row[0].id, 0),
+            num_recordings=heard[row[0].id].num_recordings,
             import_job_id=row.import_job_id,
+            flags=flags_of(row[1], heard[row[0].id]),
         )
         for row in rows
     ]

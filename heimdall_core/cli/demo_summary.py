@@ -15,7 +15,7 @@ ERRORS = {"mean_error_m": "mean", "median_error_m": "median", "rmse_m": "RMSE", 
 
 
 def show_summary(job: Json, version: Json, *, url: str, key_place: str) -> None:
-    """Prints the tables of the summary; ``key_place`` says where the key for the jobs page is."""
+    """Prints the tables of the summary; ``key_place`` says where the key for the dashboard is."""
     result = job["result"]
     _show_errors(result, num_sessions=member(version, "counts", "test"))
     for name, value in _facts(job, url, key_place).items():
@@ -56,7 +56,7 @@ def _facts(job: Json, url: str, key_place: str) -> dict[str, str]:
         "objects": str(onnx.get("uri", "")).rpartition("/")[0] or "-",
         "MLflow run": str(result.get("mlflow_run_id") or "-"),
         "API docs": f"{url}/docs",
-        "jobs page": f"{url}/  (sign in with the key in {key_place})",
+        "dashboard": f"{url}/  (sign in with the key in {key_place})",
     }
     return {name: value for name, value in facts.items() if value != "-"}
 

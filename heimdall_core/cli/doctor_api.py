@@ -61,9 +61,10 @@ def _readiness(answer: httpx.Response) -> Findings:
         states = {name: state for name, state in answer.json().items() if name != "ready"}
     except (ValueError, AttributeError):
         return [broken("api", f"/readyz answers HTTP {answer.status_code}", "look at the log of the API")]
-    bad = {name: state for name, state in states.items() if state != "ok"}
+    used = {name: state for name, state in states.items() if state != "not_used"}
+    bad = {name: state for name, state in used.items() if state != "ok"}
     if not bad:
-        return [fine("api", f"it reaches {', '.join(states)}")]
+        return [fine("api", f"it reaches {', '.join(used)}")]
     make = doubtful if answer.is_success else broken
     return [
         make("api", f"it says {name} is {state}", _STATES.get(state, "see its log"))

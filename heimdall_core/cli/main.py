@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from importlib.metadata import version as version_of
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -18,18 +19,21 @@ from heimdall_core.cli import (
     recording_picture,
     recordings_commands,
     replay_commands,
+    schedules_commands,
     simulating,
     stack_commands,
     train_commands,
+    webhooks_commands,
     workers_commands,
 )
 from heimdall_core.cli.errors import EXIT_CODES
 from heimdall_core.cli.failing import report_failure
+from heimdall_core.cli.output import say
 
 PANELS: Final[dict[str, tuple[str, ...]]] = {
-    "Service": ("up", "down", "status", "doctor", "workers", "keys", "migrate"),
+    "Service": ("up", "down", "status", "doctor", "workers", "keys", "webhooks", "migrate"),
     "Recordings and datasets": ("recordings", "datasets"),
-    "Jobs and models": ("jobs", "models", "predict"),
+    "Jobs and models": ("jobs", "models", "schedules", "predict"),
     "Tools": ("demo", "simulate", "train", "replay"),
 }
 """The panels of the help, and the commands of each, in order."""
@@ -44,6 +48,12 @@ class InPanels(TyperGroup):
         return sorted(self.commands, key=ordered.index)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        say(f"heimdall {version_of('heimdall-training')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="heimdall",
     cls=InPanels,
@@ -52,6 +62,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
 
 
 def _panel(name: str) -> str:
@@ -86,8 +106,10 @@ _group("recordings", recordings_commands.app)
 _group("datasets", datasets_commands.app)
 _group("jobs", jobs_commands.app)
 _group("models", models_commands.app)
+_group("schedules", schedules_commands.app)
 _group("workers", workers_commands.app)
 _group("keys", keys_commands.app)
+_group("webhooks", webhooks_commands.app)
 
 
 def main() -> None:

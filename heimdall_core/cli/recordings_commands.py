@@ -177,6 +177,9 @@ def list_(
     import_job: Annotated[str | None, typer.Option(help="Only of this import job.")] = None,
     status: Annotated[str | None, typer.Option(help="pending, approved or rejected.")] = None,
     source: Annotated[str | None, typer.Option(help="Only of this known source: its name.")] = None,
+    flag: Annotated[
+        str | None, typer.Option(help="Only what needs a look: weak_signal, few_receivers, ...")
+    ] = None,
     started_after: AfterOption = None,
     started_before: BeforeOption = None,
     limit: Annotated[int, typer.Option(min=1)] = 50,
@@ -191,6 +194,7 @@ def list_(
                 import_job_id=import_job,
                 approval_status=status,
                 source=source,
+                flag=flag,
                 started_after=started_after,
                 started_before=started_before,
             )

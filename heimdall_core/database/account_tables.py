@@ -1,11 +1,23 @@
-"""The audit log: ours, and only ever added to."""
+"""Signed-in browsers, and the audit log, which is only ever added to: ours."""
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Identity, Index, func, text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from heimdall_core.database.base import Base, JsonObject
+
+
+class WebSession(Base):
+    """A browser that is signed in with a key; of its token only the SHA-256 is kept."""
+
+    __tablename__ = "web_session"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("training.api_key.id", ondelete="cascade"), index=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class AuditEntry(Base):

@@ -148,6 +148,11 @@ class JobAttempt(Base):
     outcome: Mapped[str | None]
     exit_code: Mapped[int | None]
     error: Mapped[JsonObject | None]
+    #: Of the trainer: the most memory of the host, and of one accelerator; null: unknown, or it used none.
+    peak_host_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    peak_accelerator_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: Of a training, validation included.
+    seconds_per_epoch: Mapped[float | None]
 
 
 class JobEvent(Base):

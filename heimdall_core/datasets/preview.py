@@ -11,6 +11,7 @@ from heimdall_core.datasets.assembling import Selection, assemble_manifest, divi
 from heimdall_core.datasets.definition import DatasetDefinition
 from heimdall_core.datasets.duplicates import MAX_IDS_SHOWN, check_no_leak, find_shared
 from heimdall_core.datasets.freezing import check_selection, find_digest, next_version
+from heimdall_core.datasets.places import Place, gather_places
 from heimdall_core.datasets.query_bounds import check_approved_only, check_bounds
 from heimdall_core.datasets.selection import select_sessions
 from heimdall_core.datasets.splitting import split_units
@@ -96,6 +97,8 @@ class DatasetPreview(SelectionSummary):
     """Null: the sessions cannot be split as asked; ``problems`` says why."""
     separation: Mapping[Split, Separation] | None
     """How far val and test lie from the nearest position that trains; null: as ``splits``."""
+    places: Sequence[Place]
+    """Where the sources lie, at most 1,000 places of each split."""
     units: int | None
     """Blocks, groups or sources that no split divides; null: the sessions cannot be divided so."""
     left_out: LeftOut
@@ -126,6 +129,7 @@ def preview_dataset(session: Session, definition: DatasetDefinition, *, raw_buck
         if trial.split_of_each
         else None,
         separation=separate(selection.sessions, trial.split_of_each) if trial.split_of_each else None,
+        places=gather_places(selection.sessions, trial.split_of_each),
         units=len(set(trial.units)) if trial.units else None,
         left_out=LeftOut(**selection.left_out),
         recordings_left_out=RecordingsLeftOut(**selection.recordings_left_out),

@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 
 from heimdall_core.datasets.assembling import SelectedSession, Selection
 from heimdall_core.datasets.definition import Box
+from heimdall_core.datasets.places import Place, count_together, gather_places
 from heimdall_core.datasets.region import smallest_box
 from heimdall_core.domain.manifest import Split
 from heimdall_core.domain.spec import STRICT
@@ -131,6 +132,12 @@ class SelectionSummary:
     """The network's inputs, in the order of its channels."""
     heard_by: Sequence[HeardBy]
     """Sessions by the number of receivers that recorded them, fewest first."""
+    heard_together: Sequence[Sequence[int]] | None = None
+    """Sessions that both of two receivers recorded, rows and columns in the order of ``receivers``.
+
+    On the diagonal those that one recorded. Null: more than 100 receivers, frozen before it was kept, or in
+    a list of versions.
+    """
     snr: SnrHistogram
     frequencies: Sequence[FrequencyCount]
     """The 20 frequencies with the most sessions, most first."""
@@ -152,6 +159,7 @@ def summarize(selection: Selection) -> SelectionSummary:
         positions=len({(one.latitude, one.longitude) for one in sessions}),
         receivers=_receivers(selection),
         heard_by=_heard_by(sessions),
+        heard_together=count_together(selection),
         snr=_snr_histogram([snr for one in sessions for snr in one.snr_db]),
         frequencies=[
             FrequencyCount(frequency_hz=frequency, sessions=count)
@@ -170,6 +178,9 @@ class VersionStatistics(SelectionSummary):
     splits: Mapping[Split, SplitSize]
     separation: Mapping[Split, Separation]
     """Of val and test from train."""
+    places: Sequence[Place] | None = None
+    """Where the sources lie, at most 1,000 places of each split; null: frozen before they were kept, or in a
+    list of versions."""
 
 
 def describe_version(
@@ -181,6 +192,7 @@ def describe_version(
         **{member.name: getattr(summary, member.name) for member in fields(summary)},
         splits=split_sizes(selection.sessions, units, split_of_each),
         separation=separate(selection.sessions, split_of_each),
+        places=gather_places(selection.sessions, split_of_each),
     )
 
 

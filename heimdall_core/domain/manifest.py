@@ -9,6 +9,8 @@ from typing import Any, Literal
 from heimdall_core.domain.errors import DataError
 
 MANIFEST_SCHEMA = 1
+#: Raised when the same IQ would give other features: what is computed of them is kept under it.
+FEATURES_VERSION = 2
 Split = Literal["train", "val", "test"]
 IqFormat = Literal["cf32_le", "ci16_le", "cu8"]
 

@@ -57,6 +57,8 @@ class Progress:
     steps: int | None = None
     samples_per_second: float | None = None
     eta_seconds: float | None = None
+    memory_bytes: int | None = None
+    """What the process holds now: of its GPU, or of the host where it uses none."""
 
     def to_dict(self) -> dict[str, Any]:
         """The wire form."""

@@ -29,7 +29,18 @@ BACKBONES: tuple[Backbone, ...] = (
     "large",
 )
 
-STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+_UNITS = {"seconds": "s", "m": "m", "db": "dB", "gb": "GB"}
+
+
+def title_of(name: str, _: object = None) -> str:
+    """A field's name for people, its unit in brackets: ``level_noise_db`` is "Level noise (dB)"."""
+    *words, last = name.replace("num_", "number_of_").split("_")
+    text = " ".join([*words] if words and last in _UNITS else [*words, last])
+    unit = f" ({_UNITS[last]})" if words and last in _UNITS else ""
+    return text[:1].upper() + text[1:] + unit
+
+
+STRICT = {"extra": "forbid", "use_attribute_docstrings": True, "field_title_generator": title_of}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,7 @@ class DatasetRef:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     name: Name
+    """Of the dataset."""
     version: Annotated[int, Ge(1)] | None = None
     """Default: the newest version at the time of the request, written into the accepted spec."""
 
@@ -50,6 +62,7 @@ class ModelRef:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     name: Name
+    """Of the registered model."""
     version: Annotated[int, Ge(1)] | None = None
     """Default: the champion at the time of the request, else the newest; written into the accepted spec."""
 
@@ -61,13 +74,16 @@ class ModelSpec:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     name: Name = "localization"
+    """Of the registered model that the network becomes the next version of; a new name makes a new model."""
     backbone: Backbone = "tiny"
+    """Size of the network, smallest first: larger ones need more recordings, memory and time."""
     pretrained: bool = False
     """Start the backbone from published ImageNet weights; there are none of ``micro``."""
     freeze_backbone: bool = False
     """Keep the backbone as ``pretrained`` or ``init_from`` gave it; its first layer, the heads and the way of
     the levels train."""
     covariance: Literal["diagonal", "full"] = "diagonal"
+    """Shape of the predicted uncertainty: an ellipse along east and north, or one turned as the data say."""
     components: Annotated[int, Ge(1), Le(16)] = 1
     """More than 1, with a full covariance: predict a mixture of so many Gaussians, where one cannot say that
     a transmitter stands either here or there. Position and uncertainty stay its mean and covariance."""
@@ -97,10 +113,15 @@ class TrainingSpec:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     epochs: Annotated[int, Ge(1), Le(10_000)] = 100
+    """Passes over the training split, at most."""
     batch_size: Annotated[int, Ge(1), Le(65_536)] = 32
+    """Recording sessions in each step, over all devices."""
     learning_rate: Annotated[float, Gt(0), Le(1)] = 1e-3
+    """Largest step of the optimizer; it rises over the warm-up and then falls to the end."""
     weight_decay: Annotated[float, Ge(0), Le(1)] = 1e-5
+    """How strongly weights are drawn to zero (AdamW)."""
     warmup_epochs: Annotated[int, Ge(0)] = 1
+    """Epochs over which the learning rate rises to its value."""
     early_stopping_patience: Annotated[int, Ge(1)] | None = 10
     """Epochs without a better ``val_loss`` after which training ends; null: never."""
     keep: Literal["best", "last"] = "best"
@@ -109,15 +130,20 @@ class TrainingSpec:
     gradient_clip: Annotated[float, Gt(0)] | None = 1.0
     """Largest L2 norm of the gradient; null: no clipping."""
     accumulate_grad_batches: Annotated[int, Ge(1)] = 1
+    """Batches whose gradients make one step: a larger batch in the memory of a small one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the arithmetic; ``auto``: 16 bit where the hardware is fast at it, else fp32."""
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
+    """Of the first weights, the order of the items and augmentation: the same seed trains the same again."""
     augment: bool = True
+    """Vary the training items: gain, levels, noise, receivers left out or in another order."""
     level_noise_db: Annotated[float, Ge(0), Le(20)] = 0.5
     """Standard deviation of what augmentation adds to a recording's SNR, dB; more keeps a training on few
     positions from learning them by heart."""
     radio_map: RadioMapSpec | None = None
     """Fills the gaps of a dense measurement campaign; null: every item stays where it was measured."""
     num_workers: Annotated[int, Ge(0), Le(64)] = 0
+    """Processes that prepare batches beside the training; 0: the training's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +153,11 @@ class ResourcesSpec:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """``auto``: a GPU where the worker has one."""
     devices: Annotated[int, Ge(1)] = 1
+    """Accelerators of one host that train together."""
     num_nodes: Annotated[int, Ge(1)] = 1
+    """Hosts; only 1 is supported."""
     min_memory_gb: Annotated[float, Gt(0), Le(10_000)] | None = None
     """Memory (10⁹ bytes) that the accelerator must have; the host, where there is none."""
 
@@ -149,6 +178,7 @@ class ExportOutput:
     opset: Annotated[int, Ge(17), Le(23)] = 18
     """``int8`` and ``include_frontend``: up to 20."""
     constant_folding: bool = True
+    """Compute what does not depend on the input once, when exporting."""
     include_frontend: bool = False
     """The file takes IQ, noise floors and presence in place of features."""
 
@@ -160,7 +190,9 @@ class ExportSpec:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     enabled: bool = True
+    """Make ONNX files of the trained network."""
     outputs: Annotated[tuple[ExportOutput, ...], MinLen(1), MaxLen(8)] = (ExportOutput(),)
+    """The first is the file that is served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +202,7 @@ class RegisterSpec:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     enabled: bool = True
+    """Make it the next version of its model."""
     promote: Literal["never", "if_better"] = "if_better"
     """``if_better``: it becomes the champion if the gate of ``:promote`` lets it and it is better, not just
     no worse; it waits for an evaluate job if the two were not measured on the same test sessions. A refusal
@@ -214,6 +247,7 @@ class TrainJobSpec:
     same and its components as many, or one; its receivers, dataset and covariance may differ."""
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    """Words to find the job by."""
     not_before: datetime | None = None
     """When it may start at the earliest; null: at once."""
     on_duplicate: Literal["run", "return", "reject"] = "run"
@@ -247,11 +281,13 @@ class ExportJobSpec:
     kind: Literal["export"]
     source: ExportSource
     outputs: Annotated[tuple[ExportOutput, ...], MinLen(1), MaxLen(8)] = (ExportOutput(),)
-    register: RegisterSpec = field(default_factory=lambda: RegisterSpec(enabled=False))
+    """The first is the file that is served."""
+    register: RegisterSpec = RegisterSpec(enabled=False)
     """Registering makes the next version of the model that the weights belong to; default: it does not."""
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    """Words to find the job by."""
     not_before: datetime | None = None
     """When it may start at the earliest; null: at once."""
 
@@ -266,9 +302,11 @@ class EvaluateJobSpec:
     model: ModelRef
     dataset: DatasetRef
     split: Split = "test"
+    """Which part of the dataset version the figures are of."""
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    """Words to find the job by."""
     not_before: datetime | None = None
     """When it may start at the earliest; null: at once."""
 
@@ -281,9 +319,11 @@ class ImportJobSpec:
 
     kind: Literal["import"]
     upload_id: Id
+    """A completed upload."""
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     priority: Priority = Priority.NORMAL
     tags: Tags = field(default_factory=dict)
+    """Words to find the job by."""
     not_before: datetime | None = None
     """When it may start at the earliest; null: at once."""
 

@@ -20,6 +20,7 @@ from heimdall_core.evaluation.metrics import Float, Predictions, error_m, residu
 from heimdall_core.evaluation.plots import draw_calibration, draw_error_cdf
 from heimdall_core.evaluation.receivers_plot import draw_receivers
 from heimdall_core.evaluation.residuals import Residuals
+from heimdall_core.evaluation.session_table import SessionTable
 from heimdall_core.features.feature_set import FeatureSet
 from heimdall_core.recordings.geodesy import to_plane_km
 
@@ -45,6 +46,9 @@ class EvaluationReport:
     """By name, the model's first: (N,) metres."""
     receivers_km: Float
     receiver_names: tuple[str, ...]
+    session_ids: tuple[str, ...]
+    sources: tuple[str | None, ...]
+    """The transmitters' names; None: the manifest does not know the session."""
     receivers_removed: tuple[ReceiverRemoved, ...] = ()
     """What each receiver contributes; empty: there is only one, or it was not asked."""
     calibration: CalibrationSummary | None = None
@@ -68,7 +72,7 @@ class EvaluationReport:
         }
 
     def write(self, folder: Path) -> list[Path]:
-        """Writes report.json, residuals.json and the pictures; returns their paths.
+        """Writes report.json, sessions.json, residuals.json and the pictures; returns their paths.
 
         The pictures are map.png, error_cdf.png, calibration.png and, after an ablation, receivers.png.
         """
@@ -76,11 +80,31 @@ class EvaluationReport:
         report = folder / "report.json"
         report.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
         paths = [report, self._write_map(folder), self._write_cdf(folder), self._write_calibration(folder)]
+        paths.append(self._session_table().write(folder / "sessions.json"))
         if any(removed.change for removed in self.receivers_removed):
             paths.append(self._write_receivers(folder))
         if self.residuals is not None:
             paths.append(self.residuals.write(folder / "residuals.json"))
         return paths
+
+    def _session_table(self) -> SessionTable:
+        return SessionTable(
+            split=self.split,
+            session_ids=self.session_ids,
+            sources=self.sources,
+            trained_on=self._trained_on(),
+            predictions=self.predictions,
+            truth=self.truth,
+            errors_m=self.errors_m,
+            receiver_names=self.receiver_names,
+            receivers_km=self.receivers_km,
+        )
+
+    def _trained_on(self) -> tuple[bool | None, ...]:
+        if self.residuals is None:
+            return (None,) * len(self.session_ids)
+        known = dict(zip(self.residuals.session_ids, self.residuals.trained_on, strict=True))
+        return tuple(known.get(session_id) for session_id in self.session_ids)
 
     def _write_map(self, folder: Path) -> Path:
         origin = self.truth.origin
@@ -145,6 +169,8 @@ def build_report(
     )
     everyone = np.arange(len(test))
     names = tuple(receiver.name for receiver in manifest.receivers)
+    source_of = {session.id: session.source for session in manifest.sessions}
+    session_ids = tuple(feature_set.session_ids[place] for place in test)
     removed = () if ablation is None else by_receiver_removed(ablation, names, predictions, truth)
     errors = {name: error_m(p, truth.latitude, truth.longitude) for name, p in estimates.items()}
     metrics = {name: truth.evaluate(p, everyone) for name, p in estimates.items()}
@@ -162,6 +188,8 @@ def build_report(
         errors_m=errors,
         receivers_km=receivers_km,
         receiver_names=names,
+        session_ids=session_ids,
+        sources=tuple(source_of.get(session_id) for session_id in session_ids),
         receivers_removed=tuple(removed),
         calibration=calibration,
         residuals=residuals,

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heimdall_core.domain.errors import InfrastructureError
-from heimdall_core.domain.manifest import Manifest
+from heimdall_core.domain.manifest import FEATURES_VERSION, Manifest
 from heimdall_core.domain.ports import JobStopped, ObjectStore, StopRequest
 from heimdall_core.features.building import build_features
 from heimdall_core.features.feature_set import FeatureSet, open_feature_set
 
-#: Raised when the same IQ would give other features: it is part of the key.
-FEATURES_VERSION = 2
 _LOCK_POLL_SECONDS = 0.05
 
 OnProgress = Callable[[int, int], None]

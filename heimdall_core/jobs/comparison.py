@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.arrays import any_texts
 from heimdall_core.database.job_tables import Job, MetricPoint
 from heimdall_core.domain.errors import FieldProblem, InvalidRequest
 from heimdall_core.jobs.queries import find_job, wire_time
+from heimdall_core.jobs.reported import thinned_points
 
 MAX_JOBS = 8
 _MISSING = object()
@@ -74,26 +74,27 @@ def _outline(job: Job) -> dict[str, Any]:
 
 def differences(specs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each member in which the specifications differ: its JSON pointer, and each value (null: none)."""
-    flat = [dict(_leaves(spec)) for spec in specs]
+    flat = [dict(leaves(spec)) for spec in specs]
     for pointer in sorted({pointer for leaves in flat for pointer in leaves}):
         values = [leaves.get(pointer, _MISSING) for leaves in flat]
         if any(value != values[0] for value in values):
             yield {"pointer": pointer, "values": [None if value is _MISSING else value for value in values]}
 
 
-def _leaves(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
     """Scalars, lists and empty objects by their pointers."""
     if isinstance(value, Mapping) and value:
         for key, member in value.items():
             escaped = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _leaves(member, f"{pointer}/{escaped}")
+            yield from leaves(member, f"{pointer}/{escaped}")
     else:
         yield pointer, value
 
 
 def _curves(session: Session, job_ids: Sequence[str], max_points: int) -> dict[str, dict[str, Any]]:
     """Name -> job id -> points, by step."""
-    rows = session.execute(_down_sampled(job_ids, max_points)).all()
+    wanted = MetricPoint.job_id == any_texts(job_ids)
+    rows = session.execute(thinned_points(wanted, max_points=max_points)).all()
     curves: dict[str, dict[str, Any]] = {}
     for (name, job_id), points in groupby(rows, key=lambda row: (row.name, row.job_id)):
         curves.setdefault(name, {})[job_id] = [
@@ -105,29 +106,3 @@ def _curves(session: Session, job_ids: Sequence[str], max_points: int) -> dict[s
 def _plain(value: float) -> float | None:
     """JSON has no other numbers."""
     return value if math.isfinite(value) else None
-
-
-def _down_sampled(job_ids: Sequence[str], max_points: int) -> Select[*tuple[Any, ...]]:
-    """Of each curve points that are equally far apart, its last one included."""
-    curve = (MetricPoint.job_id, MetricPoint.name)
-    number = func.row_number().over(partition_by=curve, order_by=MetricPoint.step.desc()) - 1
-    count = func.count().over(partition_by=curve)
-    numbered = (
-        select(
-            MetricPoint.job_id,
-            MetricPoint.name,
-            MetricPoint.step,
-            MetricPoint.epoch,
-            MetricPoint.value,
-            number.label("number"),
-            count.label("count"),
-        )
-        .where(MetricPoint.job_id == any_texts(job_ids))
-        .subquery("numbered")
-    )
-    stride = (numbered.c.count + (max_points - 1)) // max_points
-    return (
-        select(numbered)
-        .where(numbered.c.number % stride == 0)
-        .order_by(numbered.c.name, numbered.c.job_id, numbered.c.step)
-    )

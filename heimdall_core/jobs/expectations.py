@@ -2,93 +2,136 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median, quantiles
-from typing import Any, ClassVar
+from statistics import median
+from typing import Any, ClassVar, Literal, cast
 
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import DatasetVersion
-from heimdall_core.database.job_tables import Job, JobAttempt, Worker
+from heimdall_core.database.job_tables import Job, JobAttempt
 from heimdall_core.domain.job import JobKind, JobStatus
-from heimdall_core.domain.spec import STRICT
+from heimdall_core.domain.spec import STRICT, Backbone
 from heimdall_core.jobs.capacity import devices_of
+from heimdall_core.jobs.memory_estimates import MemoryEstimate, estimate_memory
+from heimdall_core.jobs.spans import Span, backbone_of, is_like, span_of
+from heimdall_core.jobs.training_costs import relative_time
 
 _LOOKED_AT = 200
 """Succeeded jobs among which like ones are looked for, the newest."""
 _USED = 50
-_OUT_OF_MEMORY = "out_of_memory"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Half of like jobs are below the one, nine in ten below the other."""
-
-    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
-
-    p50: float
-    p90: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryEvidence:
-    """What like jobs show; a like job has the same backbone and number of devices."""
-
-    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
-
-    sufficed_bytes: int | None
-    """Least memory of a worker on which one with such a batch or a larger one succeeded; null: unknown."""
-    ran_out_of_bytes: int | None
-    """Most memory of a worker on which one with such a batch or a smaller one ran out; null: none did."""
+#: What was done on one machine may be done on another.
+_SCALED_AT_MOST = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """Estimates from history."""
+    """Estimates, and what they rest on."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
+    basis: Literal["history", "other_networks", "nothing"]
+    """Of the time. ``history``: like jobs; ``other_networks``: trainings of other backbones, by the
+    arithmetic that each costs, so with a wide range; ``nothing``: no such job has succeeded yet."""
     num_like_jobs: int
     """That succeeded: of a training with the same backbone and devices, else of the same kind. 0: unknown."""
     duration_seconds: Span | None
     """From start to end, a training with all its epochs: early stopping ends it sooner. Null: unknown."""
-    samples_per_second: float | None
+    seconds_per_epoch: Span | None = None
+    """Of a training, validation included; null: unknown."""
+    samples_per_second: float | None = None
     """Sessions that a training passes, median of like jobs; null: unknown."""
-    memory: MemoryEvidence
+    memory: MemoryEstimate | None = None
+    """Of a training."""
 
 
-def expect(session: Session, job: Job, *, num_train: int | None) -> Expectations:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSize:
+    """What of a dataset version decides about time and memory."""
+
+    num_train: int
+    num_receivers: int
+
+
+def expect(session: Session, job: Job, *, dataset: DatasetSize | None, alive_seconds: float) -> Expectations:
     """What a job that is not queued yet will take.
 
     Args:
         session: the transaction.
         job: its row.
-        num_train: training sessions of its dataset; None: it has none.
+        dataset: None: it has none.
+        alive_seconds: a worker that was silent for longer does not count.
     """
     rows = session.execute(_newest_succeeded(job)).all()
     like = [row for row in rows if is_like(row.spec, job.spec)][:_USED]
-    if job.kind != JobKind.TRAIN or num_train is None:
+    if job.kind != JobKind.TRAIN or dataset is None:
         spent = [float(row.seconds) for row in like]
-        return Expectations(
-            num_like_jobs=len(spent),
-            duration_seconds=span_of(spent),
-            samples_per_second=None,
-            memory=MemoryEvidence(sufficed_bytes=None, ran_out_of_bytes=None),
-        )
-    paces = [pace for row in like if (pace := Pace.of(row.progress, row.num_train, float(row.seconds)))]
-    epochs = job.spec["training"]["epochs"]
+        basis: Literal["history", "nothing"] = "history" if spent else "nothing"
+        return Expectations(basis=basis, num_like_jobs=len(spent), duration_seconds=span_of(spent))
+    memory = estimate_memory(session, job, num_receivers=dataset.num_receivers, alive_seconds=alive_seconds)
+    return _expect_training(job.spec, dataset.num_train, rows, like, memory)
+
+
+def _expect_training(
+    spec: Mapping[str, Any],
+    num_train: int,
+    rows: Sequence[Any],
+    like: Sequence[Any],
+    memory: MemoryEstimate,
+) -> Expectations:
+    paces = _paces(like)
+    if not paces:
+        return _by_other_networks(spec, num_train, rows, memory)
+    epochs = spec["training"]["epochs"]
     return Expectations(
+        basis="history",
         num_like_jobs=len(paces),
         duration_seconds=span_of([pace.seconds_for(num_train * epochs) for pace in paces]),
-        samples_per_second=median(pace.samples_per_second for pace in paces) if paces else None,
-        memory=_memory(session, job),
+        seconds_per_epoch=span_of([num_train * pace.seconds_per_sample for pace in paces]),
+        samples_per_second=median(pace.samples_per_second for pace in paces),
+        memory=memory,
     )
 
 
-def is_like(spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two specifications of one kind ask for about the same work per session."""
-    backbones = [(s.get("model") or {}).get("backbone") for s in (spec, other)]
-    return backbones[0] == backbones[1] and devices_of(spec) == devices_of(other)
+def _by_other_networks(
+    spec: Mapping[str, Any], num_train: int, rows: Sequence[Any], memory: MemoryEstimate
+) -> Expectations:
+    backbone = _named(spec)
+    others = [row for row in rows if devices_of(row.spec) == devices_of(spec)][:_USED]
+    known = [(pace, _named(row.spec)) for row in others for pace in _paces([row])]
+    if not known:
+        return Expectations(basis="nothing", num_like_jobs=0, duration_seconds=None, memory=memory)
+    work: list[tuple[Pace, float]] = [(pace, relative_time(backbone, other)) for pace, other in known]
+    epoch = _wide([num_train * pace.seconds_per_sample * times for pace, times in work])
+    besides = median(pace.other_seconds for pace, _ in work)
+    epochs = spec["training"]["epochs"]
+    return Expectations(
+        basis="other_networks",
+        num_like_jobs=0,
+        duration_seconds=Span(
+            p50=round(besides + epochs * epoch.p50, 1), p90=round(besides + epochs * epoch.p90, 1)
+        ),
+        seconds_per_epoch=epoch,
+        memory=memory,
+    )
+
+
+def _named(spec: Mapping[str, Any]) -> Backbone:
+    """Of a training, which has one."""
+    return cast("Backbone", backbone_of(spec))
+
+
+def _wide(seconds: Sequence[float]) -> Span:
+    middle = median(seconds)
+    return Span(p50=round(middle, 1), p90=round(_SCALED_AT_MOST * middle, 1))
+
+
+def _paces(rows: Sequence[Any]) -> list["Pace"]:
+    found = (
+        Pace.of(row.progress, row.num_train, float(row.seconds), seconds_per_epoch=row.seconds_per_epoch)
+        for row in rows
+    )
+    return [pace for pace in found if pace is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,27 +139,33 @@ class Pace:
     """How fast a training was, and what it took besides."""
 
     samples_per_second: float
+    """While it trained, without the validations between."""
+    seconds_per_sample: float
+    """Of a whole epoch, its validation included."""
     other_seconds: float
 
     @staticmethod
-    def of(progress: Mapping[str, Any] | None, num_train: int | None, seconds: float) -> "Pace | None":
+    def of(
+        progress: Mapping[str, Any] | None,
+        num_train: int | None,
+        seconds: float,
+        *,
+        seconds_per_epoch: float | None = None,
+    ) -> "Pace | None":
         """Of a training that took so many seconds in all; None: it did not report enough."""
         speed, epoch = (progress or {}).get("samples_per_second"), (progress or {}).get("epoch")
         if not speed or not epoch or not num_train:
             return None
-        return Pace(samples_per_second=speed, other_seconds=max(0.0, seconds - epoch * num_train / speed))
+        per_epoch = seconds_per_epoch or num_train / speed
+        return Pace(
+            samples_per_second=speed,
+            seconds_per_sample=per_epoch / num_train,
+            other_seconds=max(0.0, seconds - epoch * per_epoch),
+        )
 
     def seconds_for(self, num_samples: int) -> float:
         """For so many samples, over all epochs, at this pace."""
-        return num_samples / self.samples_per_second + self.other_seconds
-
-
-def span_of(values: Sequence[float]) -> Span | None:
-    """Median and 90th percentile; None: there is no value."""
-    if not values:
-        return None
-    p90 = quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
-    return Span(p50=round(median(values), 1), p90=round(p90, 1))
+        return num_samples * self.seconds_per_sample + self.other_seconds
 
 
 def _newest_succeeded(job: Job) -> Select[*tuple[Any, ...]]:
@@ -127,41 +176,12 @@ def _newest_succeeded(job: Job) -> Select[*tuple[Any, ...]]:
         DatasetVersion.version == dataset["version"].as_integer(),
     )
     num_train = DatasetVersion.counts["train"].as_integer().label("num_train")
+    last = and_(JobAttempt.job_id == Job.id, JobAttempt.number == Job.attempt)
     return (
-        select(Job.spec, Job.progress, seconds, num_train)
+        select(Job.spec, Job.progress, seconds, num_train, JobAttempt.seconds_per_epoch)
         .outerjoin(DatasetVersion, is_its)
+        .outerjoin(JobAttempt, last)
         .where(Job.status == JobStatus.SUCCEEDED.value, Job.kind == job.kind)
-        .order_by(Job.finished_at.desc())
-        .limit(_LOOKED_AT)
-    )
-
-
-def _memory(session: Session, job: Job) -> MemoryEvidence:
-    wanted = job.spec["training"]["batch_size"]
-    rows = [row for row in session.execute(_newest_ends(job)) if is_like(row.spec, job.spec)]
-    sufficed = [row.memory_bytes for row in rows if row.outcome == "succeeded" and _batch(row) >= wanted]
-    ran_out = [row.memory_bytes for row in rows if row.code == _OUT_OF_MEMORY and _batch(row) <= wanted]
-    return MemoryEvidence(
-        sufficed_bytes=min(sufficed, default=None), ran_out_of_bytes=max(ran_out, default=None)
-    )
-
-
-def _batch(row: Any) -> int:
-    return int(row.spec["training"]["batch_size"])
-
-
-def _newest_ends(job: Job) -> Select[*tuple[Any, ...]]:
-    """The newest attempts of the kind, on workers that are still known."""
-    return (
-        select(
-            Job.spec,
-            JobAttempt.outcome,
-            JobAttempt.error["code"].as_string().label("code"),
-            Worker.memory_bytes,
-        )
-        .join(JobAttempt, JobAttempt.job_id == Job.id)
-        .join(Worker, Worker.name == JobAttempt.worker)
-        .where(Job.finished_at.is_not(None), Job.kind == job.kind, Worker.memory_bytes.is_not(None))
         .order_by(Job.finished_at.desc())
         .limit(_LOOKED_AT)
     )

@@ -1,8 +1,11 @@
-"""Wake-ups for the workers: sent after the commit, from a thread of their own, and free to be lost."""
+"""Wake-ups for the workers, and wishes: sent from a thread of their own, and free to be lost."""
 
 import contextlib
 import queue
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from celery import Celery
@@ -12,9 +15,12 @@ from heimdall_core.domain.tracing import current_trace
 from heimdall_core.settings import RedisSettings
 
 WAKE_TASK = "heimdall.wake"
+SPECTROGRAM_TASK = "heimdall.spectrogram"
 JOBS_QUEUE = "jobs"
 CONTROL_QUEUE = "control"
 
+_LOOK_EXPIRES_SECONDS = 120.0
+"""By then nobody waits for the picture any more."""
 _PACE_SECONDS = 0.05
 """Between two messages: a burst of submissions wakes the workers long before the last of it."""
 _log = structlog.get_logger(__name__)
@@ -41,13 +47,22 @@ def producer_app(settings: RedisSettings) -> Celery:
     return app
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message:
+    """A task for whichever worker takes it."""
+
+    task: str
+    arguments: Mapping[str, str | int] = field(default_factory=dict)
+    expires_seconds: float = 600.0
+
+
 class HintPublisher:
     """``hint()`` returns at once, whatever Redis does."""
 
     def __init__(self, settings: RedisSettings, *, backlog: int = 100) -> None:
         self._app = producer_app(settings)
-        #: Headers of the messages to come; None: the end.
-        self._pending: queue.Queue[dict[str, str] | None] = queue.Queue(maxsize=backlog)
+        #: The messages to come, each with its headers; None: the end.
+        self._pending: queue.Queue[tuple[_Message, dict[str, str]] | None] = queue.Queue(maxsize=backlog)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
 
@@ -57,10 +72,18 @@ class HintPublisher:
 
     def hint(self) -> None:
         """Asks for one wake-up; dropped when too many wait, for one of those will do."""
+        self._put(_Message(task=WAKE_TASK))
+
+    def ask_spectrogram(self, session_id: UUID, segment: int) -> None:
+        """Asks a worker to make it; dropped when too much waits: whoever wants it asks again."""
+        facts: Mapping[str, str | int] = {"session_id": str(session_id), "segment": segment}
+        self._put(_Message(task=SPECTROGRAM_TASK, arguments=facts, expires_seconds=_LOOK_EXPIRES_SECONDS))
+
+    def _put(self, message: _Message) -> None:
         try:
-            self._pending.put_nowait(_headers())
+            self._pending.put_nowait((message, _headers()))
         except queue.Full:
-            _log.debug("hint_dropped")
+            _log.debug("hint_dropped", task=message.task)
 
     def close(self) -> None:
         """Ends the thread after the message it is sending; what still waits is dropped."""
@@ -71,12 +94,22 @@ class HintPublisher:
             self._thread.join(timeout=2)
 
     def _run(self) -> None:
-        while (headers := self._pending.get()) is not None:
+        while (pending := self._pending.get()) is not None:
             try:
-                self._app.send_task(WAKE_TASK, queue=JOBS_QUEUE, expires=600, retry=False, headers=headers)
+                self._send(*pending)
                 self._ending.wait(_PACE_SECONDS)
             except (OperationalError, OSError) as error:
                 _log.warning("hint_failed", reason=str(error), dropped=self._drop_pending())
+
+    def _send(self, message: _Message, headers: dict[str, str]) -> None:
+        self._app.send_task(
+            message.task,
+            kwargs=dict(message.arguments),
+            queue=JOBS_QUEUE,
+            expires=message.expires_seconds,
+            retry=False,
+            headers=headers,
+        )
 
     def _drop_pending(self) -> int:
         """Empties the backlog but for the request to end: workers find the jobs by themselves."""

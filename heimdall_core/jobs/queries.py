@@ -13,14 +13,12 @@ from heimdall_core.database.job_tables import (
     Checkpoint,
     Job,
     JobAttempt,
-    JobEvent,
-    LogChunk,
-    MetricPoint,
 )
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.domain.errors import NotFound
 from heimdall_core.domain.job import JobStatus
 from heimdall_core.domain.tracing import read_trace
+from heimdall_core.jobs.abridgement import abridge
 from heimdall_core.jobs.queue_facts import DEFAULT_POLICY, QueueFacts, QueuePolicy, queue_facts
 
 
@@ -32,9 +30,13 @@ class JobFilter:
     statuses: Sequence[str] = ()
     kinds: Sequence[str] = ()
     model: str | None = None
+    dataset: tuple[str, int | None] | None = None
+    """Name and version; a version of None: any."""
     tag: tuple[str, str | None] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    created_by: str | None = None
+    ids: Sequence[str] | None = None
 
 
 def find_job(session: Session, job_id: str, *, owner: str | None, for_update: bool = False) -> Job:
@@ -69,16 +71,29 @@ def _filtered(statement: Select[Job], wanted: JobFilter) -> Select[Job]:
         statement = statement.where(Job.status.in_(wanted.statuses))
     if wanted.kinds:
         statement = statement.where(Job.kind.in_(wanted.kinds))
-    if wanted.model is not None:
-        statement = statement.where(Job.spec["model"]["name"].astext == wanted.model)
-    if wanted.tag is not None:
-        key, value = wanted.tag
-        tags = Job.tags.has_key(key) if value is None else Job.tags.contains({key: value})
-        statement = statement.where(tags)
     if wanted.created_after is not None:
         statement = statement.where(Job.created_at > wanted.created_after)
     if wanted.created_before is not None:
         statement = statement.where(Job.created_at < wanted.created_before)
+    if wanted.created_by is not None:
+        statement = statement.where(Job.owner == wanted.created_by)
+    if wanted.ids is not None:
+        statement = statement.where(Job.id.in_(wanted.ids))
+    return _of_subject(statement, wanted)
+
+
+def _of_subject(statement: Select[Job], wanted: JobFilter) -> Select[Job]:
+    """By what the jobs are about."""
+    if wanted.model is not None:
+        statement = statement.where(Job.spec["model"]["name"].astext == wanted.model)
+    if wanted.dataset is not None:
+        name, version = wanted.dataset
+        named = {"name": name} if version is None else {"name": name, "version": version}
+        statement = statement.where(Job.spec["dataset"].contains(named))
+    if wanted.tag is not None:
+        key, value = wanted.tag
+        tags = Job.tags.has_key(key) if value is None else Job.tags.contains({key: value})
+        statement = statement.where(tags)
     return statement
 
 
@@ -88,10 +103,12 @@ def job_document(session: Session, job: Job, policy: QueuePolicy = DEFAULT_POLIC
 
 
 def job_documents(
-    session: Session, jobs: Sequence[Job], policy: QueuePolicy = DEFAULT_POLICY
+    session: Session, jobs: Sequence[Job], policy: QueuePolicy = DEFAULT_POLICY, *, is_brief: bool = False
 ) -> list[dict[str, Any]]:
-    """The wire forms of several jobs; the state of the queue is read once."""
+    """The wire forms of several jobs, or brief ones; the state of the queue is read once."""
     facts = queue_facts(session, [job for job in jobs if job.status == JobStatus.QUEUED], policy)
+    if is_brief:
+        return [abridge(_document(job, facts.get(job.id), [])) for job in jobs]
     attempts = _attempts_of(session, [job.id for job in jobs])
     return [_document(job, facts.get(job.id), attempts.get(job.id, [])) for job in jobs]
 
@@ -177,58 +194,9 @@ def _attempt_document(row: JobAttempt) -> dict[str, Any]:
         "outcome": row.outcome,
         "exit_code": row.exit_code,
         "error": row.error,
-    }
-
-
-def list_events(session: Session, job_id: str, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-    """The history after an event id, oldest first."""
-    rows = session.scalars(
-        select(JobEvent)
-        .where(JobEvent.job_id == job_id, JobEvent.id > after)
-        .order_by(JobEvent.id)
-        .limit(limit)
-    )
-    return [
-        {
-            "id": row.id,
-            "event": row.name,
-            "attempt": row.attempt,
-            "created_at": wire_time(row.created_at),
-            "data": row.data,
-        }
-        for row in rows
-    ]
-
-
-def list_metrics(session: Session, job_id: str, *, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """The job's curves: name -> points, by step."""
-    statement = select(MetricPoint).where(MetricPoint.job_id == job_id)
-    if names:
-        statement = statement.where(MetricPoint.name.in_(names))
-    curves: dict[str, list[dict[str, Any]]] = {}
-    for row in session.scalars(statement.order_by(MetricPoint.name, MetricPoint.step)):
-        curves.setdefault(row.name, []).append(
-            {"step": row.step, "epoch": row.epoch, "value": row.value, "attempt": row.attempt}
-        )
-    return curves
-
-
-def read_log(
-    session: Session, job_id: str, *, attempt: int | None = None, after: int = 0, limit: int = 1000
-) -> dict[str, Any]:
-    """Log text of one attempt (default: the newest) after a chunk number, and where to go on."""
-    if attempt is None:
-        attempt = session.scalar(select(Job.attempt).where(Job.id == job_id)) or 0
-    chunks = session.scalars(
-        select(LogChunk)
-        .where(LogChunk.job_id == job_id, LogChunk.attempt == attempt, LogChunk.number > after)
-        .order_by(LogChunk.number)
-        .limit(limit)
-    ).all()
-    return {
-        "attempt": attempt,
-        "content": "".join(c.content for c in chunks),
-        "next_after": chunks[-1].number if chunks else after,
+        "peak_host_bytes": row.peak_host_bytes,
+        "peak_accelerator_bytes": row.peak_accelerator_bytes,
+        "seconds_per_epoch": row.seconds_per_epoch,
     }
 
 

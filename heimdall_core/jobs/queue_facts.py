@@ -11,7 +11,19 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import ARRAY, Double, Select, Text, cast, column, func, literal, select, true
+from sqlalchemy import (
+    ARRAY,
+    Double,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.job_tables import Job, Worker
@@ -88,27 +100,61 @@ class RecentQueue:
     def __init__(self, policy: QueuePolicy, *, max_age_seconds: float = 1.0) -> None:
         self._policy, self._max_age_seconds = policy, max_age_seconds
         self._lock = Lock()
-        self._view: tuple[_Fleet, Queue, dict[_Needs, _Outlook]] | None = None
+        self._view: _View | None = None
         self._read_at = -inf
 
     def facts_of_newest(self, session: Session, job: Job) -> QueueFacts:
         """Of a job that no other of its priority is younger than."""
         with self._lock:
-            if self._view is None or monotonic() - self._read_at > self._max_age_seconds:
-                return self._read(session, job)
-            fleet, queue, outlooks = self._view
-            outlook = outlooks.get(needs := _Needs.of(job)) or outlooks.setdefault(needs, fleet.outlook(job))
-            position = queue.position_of_newest(job, fleet.num_running() if outlook.has_turns else None)
-            queue.add_newest(job)
-            return fleet.facts(job, position, outlook)
+            if self._view is None or self._is_old():
+                return self._read_with(session, job)
+            return _facts_of_newest(self._view, job)
 
-    def _read(self, session: Session, job: Job) -> QueueFacts:
+    def look(self, session: Session) -> None:
+        """Reads the queue, if it is due: before jobs are written that ``facts_of_added`` is asked about."""
+        with self._lock:
+            if self._view is None or self._is_old():
+                fleet = _Fleet.read(session, self._policy)
+                self._keep(_View(fleet=fleet, queue=Queue.read(session, (), fleet.is_light), outlooks={}))
+
+    def facts_of_added(self, job: Job) -> QueueFacts:
+        """Of the newest job of its priority; it was written after the ``look`` and is not committed yet."""
+        with self._lock:
+            assert self._view is not None, "look comes before"
+            return _facts_of_newest(self._view, job)
+
+    def _is_old(self) -> bool:
+        return monotonic() - self._read_at > self._max_age_seconds
+
+    def _keep(self, view: "_View") -> None:
+        self._view, self._read_at = view, monotonic()
+
+    def _read_with(self, session: Session, job: Job) -> QueueFacts:
         fleet = _Fleet.read(session, self._policy)
         queue, outlook = Queue.read(session, [job], fleet.is_light), fleet.outlook(job)
-        self._view, self._read_at = (fleet, queue, {_Needs.of(job): outlook}), monotonic()
+        self._keep(_View(fleet=fleet, queue=queue, outlooks={_Needs.of(job): outlook}))
         return fleet.facts(
             job, queue.position(job, fleet.num_running() if outlook.has_turns else None), outlook
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """The queue and its workers at one moment."""
+
+    fleet: "_Fleet"
+    queue: Queue
+    outlooks: "dict[_Needs, _Outlook]"
+
+
+def _facts_of_newest(view: _View, job: Job) -> QueueFacts:
+    """Of a job that was not read; it is counted from now on."""
+    needs = _Needs.of(job)
+    outlook = view.outlooks.get(needs) or view.outlooks.setdefault(needs, view.fleet.outlook(job))
+    running = view.fleet.num_running() if outlook.has_turns else None
+    position = view.queue.position_of_newest(job, running)
+    view.queue.add_newest(job)
+    return view.fleet.facts(job, position, outlook)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,17 +324,22 @@ def _select_history() -> Select[Any]:
     """One row for each kind; one look into the index for each."""
     names = literal([kind.value for kind in JobKind], ARRAY(Text))
     kinds = func.unnest(names).table_valued(column("kind", Text)).render_derived("kinds")
-    newest = (
-        select(cast(func.extract("epoch", Job.finished_at - Job.started_at), Double).label("seconds"))
-        .where(
-            Job.status == JobStatus.SUCCEEDED.value,
-            Job.kind == kinds.c.kind,
-            Job.finished_at > func.now() - timedelta(days=30),
-        )
-        .order_by(Job.finished_at.desc())
-        .limit(_HISTORY)
-        .lateral("newest")
-    )
+    newest = union_all(*map(_select_newest_seconds, JobKind)).subquery("newest")
     p50, p90 = (func.percentile_cont(q).within_group(newest.c.seconds) for q in (0.5, 0.9))
     columns = (kinds.c.kind, func.now().label("now"), p50.label("p50"), p90.label("p90"))
-    return select(*columns).select_from(kinds).outerjoin(newest, true()).group_by(kinds.c.kind)
+    is_its = newest.c.kind == kinds.c.kind
+    return select(*columns).select_from(kinds).outerjoin(newest, is_its).group_by(kinds.c.kind)
+
+
+def _select_newest_seconds(kind: JobKind) -> Select[Any]:
+    """The kind is a literal: planned for any, a rare one is looked for among all jobs that have ended."""
+    name = literal_column(f"'{kind.value}'", Text)
+    seconds = cast(func.extract("epoch", Job.finished_at - Job.started_at), Double)
+    succeeded = Job.status == literal_column(f"'{JobStatus.SUCCEEDED.value}'")
+    newest = (
+        select(name.label("kind"), seconds.label("seconds"))
+        .where(succeeded, Job.kind == name, Job.finished_at > func.now() - timedelta(days=30))
+        .order_by(Job.finished_at.desc())
+        .limit(_HISTORY)
+    )
+    return select(newest.subquery())

@@ -31,9 +31,12 @@ class Report:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    #: Columns of the attempt: what it has used.
+    usage: dict[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.phase or self.progress or self.points or self.events or self.checkpoints or self.log)
+        parts = (self.phase, self.progress, self.points, self.events, self.checkpoints, self.log, self.usage)
+        return any(parts)
 
 
 def write_report(session: Session, claim: Claim, report: Report, *, number: int) -> None:
@@ -43,7 +46,7 @@ def write_report(session: Session, claim: Claim, report: Report, *, number: int)
         LeaseLost: the job is no longer this attempt's; nothing was written.
     """
     _touch_job(session, claim, report)
-    if not _take_number(session, claim, number):
+    if not _take_number(session, claim, number, report.usage):
         return
     if report.points:
         _write_points(session, claim, report.points)
@@ -57,7 +60,7 @@ def write_report(session: Session, claim: Claim, report: Report, *, number: int)
         )
 
 
-def _take_number(session: Session, claim: Claim, number: int) -> bool:
+def _take_number(session: Session, claim: Claim, number: int, usage: Mapping[str, float]) -> bool:
     statement = (
         update(JobAttempt)
         .where(
@@ -65,7 +68,7 @@ def _take_number(session: Session, claim: Claim, number: int) -> bool:
             JobAttempt.number == claim.attempt,
             JobAttempt.report_number < number,
         )
-        .values(report_number=number)
+        .values(report_number=number, **usage)
     )
     return session.execute(statement.returning(JobAttempt.number)).first() is not None
 

@@ -87,7 +87,16 @@ def _does_not_fit(what: str, name: str, pointer: str, detail: str) -> InvalidReq
 
 
 def _resolve_dataset(session: Session, wanted: DatasetRef) -> tuple[DatasetRef, Inputs]:
-    row = _find_dataset(session, wanted)
+    return resolved_dataset(wanted, _find_dataset(session, wanted))
+
+
+def resolved_dataset(wanted: DatasetRef, row: Row[int, str, str, str]) -> tuple[DatasetRef, Inputs]:
+    """The version that was found, and what of it the worker needs.
+
+    Args:
+        wanted: as requested.
+        row: its ``version``, ``manifest_uri``, ``manifest_sha256`` and ``digest``.
+    """
     inputs = {
         "manifest_uri": row.manifest_uri,
         "manifest_sha256": row.manifest_sha256,

@@ -27,6 +27,7 @@ from heimdall_core.jobs.support import (
     refuse_naive_time,
     refuse_unsupported,
 )
+from heimdall_core.telemetry import note, told_as
 
 #: Writes what ``spec_to_dict`` writes, twenty times as fast.
 _SPEC: TypeAdapter[JobSpec] = TypeAdapter(Annotated[JobSpec, Field(discriminator="kind")])
@@ -46,6 +47,7 @@ def submit_job(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = 
     return submit(session, spec, owner=owner, sees_all=sees_all).job
 
 
+@told_as("submit job", kind="producer")
 def submit(session: Session, spec: JobSpec, *, owner: str, sees_all: bool = False) -> Submission:
     """Queues a job, or finds the one that ``on_duplicate`` asks for; commit, then hint.
 
@@ -136,18 +138,19 @@ def _name_of(model: ModelRef | None) -> str | None:
 
 def enqueue(session: Session, job: Job) -> Job:
     """Writes the row and its first event, by one statement; commit, then hint."""
-    given = {name: getattr(job, name) for name in _GIVEN}
+    given = {name: getattr(job, name) for name in GIVEN}
     filled_in = session.execute(_ENQUEUE, given).one()
     for name, value in filled_in._mapping.items():  # noqa: SLF001 - its public name
         set_committed_value(job, name, value)
     make_transient_to_detached(job)
+    note({"heimdall.job.id": job.id, "heimdall.job.kind": job.kind})
     session.add(job)
     return job
 
 
 _TABLE = cast("Table", Job.__table__)
 #: What a new job states; the server fills in the rest.
-_GIVEN = (
+GIVEN = (
     "id",
     "kind",
     "owner",
@@ -174,10 +177,10 @@ _GIVEN = (
 
 def _enqueue() -> Select[*tuple[Any, ...]]:
     given: dict[str, ColumnElement[Any]] = {
-        name: bindparam(name, type_=_TABLE.c[name].type) for name in _GIVEN
+        name: bindparam(name, type_=_TABLE.c[name].type) for name in GIVEN
     }
     given["not_before"] = func.coalesce(given["not_before"], func.now())
-    filled_in = [column for column in _TABLE.c if column.name not in _GIVEN or column.name == "not_before"]
+    filled_in = [column for column in _TABLE.c if column.name not in GIVEN or column.name == "not_before"]
     queued = insert(_TABLE).values(given).returning(_TABLE.c.id, *filled_in).cte("queued")
     first = select(queued.c.id, literal("job.queued"))
     told = insert(JobEvent).from_select(["job_id", "name"], first).cte("told")

@@ -13,7 +13,8 @@ from heimdall_core.database.job_tables import Job
 from heimdall_core.domain.errors import RequestError
 from heimdall_core.domain.spec import STRICT, JobSpec, TrainJobSpec, spec_to_dict
 from heimdall_core.jobs.deduplication import find_twin
-from heimdall_core.jobs.expectations import Expectations, expect
+from heimdall_core.jobs.expectations import DatasetSize, Expectations, expect
+from heimdall_core.jobs.memory_estimates import MemoryEstimate
 from heimdall_core.jobs.queue_facts import QueueFacts, QueuePolicy, WaitReason, queue_facts
 from heimdall_core.jobs.resolution import resolve
 from heimdall_core.jobs.submission import CHECKS, new_job
@@ -125,7 +126,8 @@ def validate_job(
     start = _compare_start(session, accepted, dataset)
     twin = find_twin(session, job.content_key, owner=visible)
     queue = _queue_facts(session, job, policy)
-    expectations = expect(session, job, num_train=(dataset.counts.get("train") if dataset else None))
+    alive_seconds = policy.worker_alive_seconds
+    expectations = expect(session, job, dataset=_size_of(dataset), alive_seconds=alive_seconds)
     _judge(found, accepted, dataset, start, twin)
     _judge_waiting(found, job, queue, expectations)
     is_fine = not found.problems
@@ -139,6 +141,13 @@ def validate_job(
         queue=queue if is_fine else None,
         expectations=expectations,
     )
+
+
+def _size_of(row: DatasetVersion | None) -> DatasetSize | None:
+    num_train = None if row is None else row.counts.get("train")
+    if row is None or num_train is None:
+        return None
+    return DatasetSize(num_train=num_train, num_receivers=len(row.receivers))
 
 
 def _collect(found: _Findings, step: Any) -> Any:
@@ -264,8 +273,27 @@ def _judge_waiting(found: _Findings, job: Job, queue: QueueFacts, expectations: 
     if job.max_runtime_seconds and duration and duration.p50 > job.max_runtime_seconds:
         detail = f"like jobs would take {duration.p50:.0f} s for all epochs"
         found.warn("may_exceed_runtime", detail, "#/limits/max_runtime_seconds")
-    memory = expectations.memory
+    if expectations.memory is not None:
+        _judge_memory(found, expectations.memory)
+
+
+def _judge_memory(found: _Findings, memory: MemoryEstimate) -> None:
+    pointer, remedy = (
+        "#/training/batch_size",
+        "Lower it, and raise training.accumulate_grad_batches to match.",
+    )
     if memory.ran_out_of_bytes is not None:
         gigabytes = memory.ran_out_of_bytes / 1e9
         detail = f"a like job with such a batch ran out of memory on a worker with {gigabytes:.1f} GB"
-        found.warn("may_run_out_of_memory", detail, "#/training/batch_size")
+        found.warn("may_run_out_of_memory", detail, pointer)
+    needed, largest = memory.decisive, memory.largest_worker_bytes
+    if needed is None or largest is None or needed.p90 <= largest:
+        return
+    what = "GPU" if memory.accelerator_bytes else "host"
+    basis = "by like trainings" if memory.basis == "history" else "by its size"
+    detail = (
+        f"{basis} it takes about {needed.p50 / 1e9:.1f} GB, up to {needed.p90 / 1e9:.1f} GB; the largest "
+        f"{what} of a worker has {largest / 1e9:.1f} GB"
+    )
+    code = "memory_exceeds_workers" if needed.p50 > largest else "memory_may_exceed_workers"
+    found.warn(code, detail, pointer, remedy)

@@ -1,12 +1,12 @@
 """Deliveries: claimed, sent outside of any transaction, settled; listed, tested and replayed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import delete, func, literal, select, text, true, tuple_, update
+from sqlalchemy import case, delete, func, literal, select, text, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.ids import new_id
@@ -40,6 +40,8 @@ class ClaimedDelivery:
 
     id: str
     endpoint_id: str
+    owner: str
+    """Of the endpoint."""
     number: int
     """Of the attempt: its fence."""
     message_id: str
@@ -50,9 +52,17 @@ class ClaimedDelivery:
 
 
 def claim_due(
-    session: Session, *, limit: int, per_endpoint: int, busy: Sequence[str] = ()
+    session: Session,
+    *,
+    limit: int,
+    per_endpoint: int,
+    busy: Sequence[str] = (),
+    in_flight: Mapping[str, int] | None = None,
 ) -> list[ClaimedDelivery]:
-    """Takes deliveries that are due, none of a ``busy`` endpoint, and hides them for ``LEASE_SECONDS``."""
+    """Takes deliveries that are due, none of a ``busy`` endpoint, and hides them for ``LEASE_SECONDS``.
+
+    Owners take turns, those last that have most ``in_flight``: whose receivers are slow keeps nobody waiting.
+    """
     one = (
         select(WebhookDelivery.id, WebhookDelivery.next_attempt_at)
         .where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, *_DUE)
@@ -61,12 +71,14 @@ def claim_due(
         .with_for_update(skip_locked=True)
         .lateral()
     )
+    turn = func.row_number().over(partition_by=WebhookEndpoint.owner, order_by=one.c.next_attempt_at)
+    ahead = case(dict(in_flight), value=WebhookEndpoint.owner, else_=0) if in_flight else literal(0)
     chosen = (
         select(one.c.id)
         .select_from(WebhookEndpoint)
         .join(one, true())
         .where(WebhookEndpoint.disabled_at.is_(None), WebhookEndpoint.id.not_in(busy))
-        .order_by(one.c.next_attempt_at)
+        .order_by(turn + ahead, one.c.next_attempt_at)
         .limit(limit)
     )
     ids = session.scalars(chosen).all()
@@ -88,6 +100,7 @@ def _claimed(delivery: WebhookDelivery, endpoint: WebhookEndpoint, now: datetime
     return ClaimedDelivery(
         id=delivery.id,
         endpoint_id=endpoint.id,
+        owner=endpoint.owner,
         number=delivery.num_attempts,
         message_id=delivery.message_id,
         body=delivery.body,

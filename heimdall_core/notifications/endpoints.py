@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import delete, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.ids import new_id
-from heimdall_core.database.notification_tables import WebhookEndpoint
+from heimdall_core.database.notification_tables import WebhookDelivery, WebhookEndpoint
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.domain.errors import Conflict, Forbidden, NotFound
 from heimdall_core.notifications.secrets import SecretBox, make_secret
@@ -114,10 +114,16 @@ def change_endpoint(
 ) -> WebhookEndpoint:
     """Changes what the wish names; one that is enabled again is told of what happens from then on.
 
+    What was sent to one that is told of everybody's jobs no more is forgotten: its owner could have it again.
+
     Raises:
         InvalidRequest: the URL cannot be called.
-        Forbidden: only an admin is told of everybody's jobs.
+        Forbidden: the endpoint is, or would be, told of more than its maker may see; disabled it can be.
     """
+    if wish != EndpointWish(enabled=False):
+        _require_as_much(endpoint, maker)
+    if endpoint.all_owners and wish.all_owners is False:
+        session.execute(delete(WebhookDelivery).where(WebhookDelivery.endpoint_id == endpoint.id))
     _apply(session, endpoint, wish, maker, settings)
     endpoint.updated_at = func.now()
     session.flush()
@@ -125,8 +131,15 @@ def change_endpoint(
     return endpoint
 
 
-def rotate_secret(session: Session, endpoint: WebhookEndpoint, settings: WebhookSettings) -> WebhookEndpoint:
-    """Gives the endpoint a new secret; the former signs beside it for a while."""
+def rotate_secret(
+    session: Session, endpoint: WebhookEndpoint, maker: EndpointMaker, settings: WebhookSettings
+) -> WebhookEndpoint:
+    """Gives the endpoint a new secret; the former signs beside it for a while.
+
+    Raises:
+        Forbidden: the endpoint is told of more than its maker may see.
+    """
+    _require_as_much(endpoint, maker)
     endpoint.former_secret = endpoint.secret
     endpoint.former_secret_until = func.now() + literal(timedelta(hours=settings.rotation_hours))
     endpoint.secret = SecretBox(settings.secret_key).seal(make_secret())
@@ -151,6 +164,19 @@ def wanted_by(endpoint: WebhookEndpoint) -> EventFilter:
         names=tuple(endpoint.events),
         kinds=tuple(endpoint.kinds),
     )
+
+
+def _require_as_much(endpoint: WebhookEndpoint, maker: EndpointMaker) -> None:
+    """A key of the same owner may see less than the one that made the endpoint."""
+    lacking = "models:read" if endpoint.sees_models and not maker.may_read_models else None
+    if endpoint.all_owners and not maker.is_admin:
+        lacking = "admin"
+    if lacking is not None:
+        raise Forbidden(
+            f"webhook endpoint {endpoint.id} is told of more than the caller may see",
+            code="missing_scope",
+            hint=f"Use a key with the scope {lacking}; this one may disable the endpoint or delete it.",
+        )
 
 
 def _apply(

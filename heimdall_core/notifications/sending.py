@@ -105,6 +105,8 @@ class _PinnedConnection(http.client.HTTPConnection):
         if self._target.is_tls:
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(self.sock, server_hostname=self._target.host)
+        if self.is_late:  # the alarm found no socket that it could break off
+            raise TimeoutError
 
     def close(self) -> None:
         """Closes, and calls the alarm off."""

@@ -21,6 +21,14 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _FIRST_FREE_PORT: Final = 1024
 _LAST_PORT: Final = 65_535
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_ISATAP: Final = {0x0000_5EFE, 0x0200_5EFE}
+"""Before the IPv4 address in the lower half of an address (RFC 5214)."""
+_NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20", "fec0::/10")
+)
+"""What ``is_global`` lets pass, in some version of Python: protocol assignments with a cloud's metadata,
+relays, the address at which Azure serves its guests, documentation, and site-local addresses."""
 _HINT: Final = "Give a public https URL, such as https://example.org/hooks/heimdall."
 
 
@@ -120,7 +128,8 @@ def _is_allowed(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def _is_global(address: Address) -> bool:
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+    is_special = address.is_multicast or address.is_reserved or address.is_unspecified
+    return address.is_global and not is_special and not any(address in network for network in _NOT_PUBLIC)
 
 
 def _with_embedded(address: Address) -> tuple[Address, ...]:
@@ -129,13 +138,21 @@ def _with_embedded(address: Address) -> tuple[Address, ...]:
         return (address,)
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
-    if address.sixtofour is not None:
-        return (address, address.sixtofour)
-    if address.teredo is not None:
-        return (address, *address.teredo)
     if address in _NAT64:
-        return (ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF),)
-    return (address,)
+        return (_lowest(address),)
+    return (address, *_tunnelled(address))
+
+
+def _tunnelled(address: ipaddress.IPv6Address) -> tuple[ipaddress.IPv4Address, ...]:
+    if address.sixtofour is not None:
+        return (address.sixtofour,)
+    if address.teredo is not None:
+        return address.teredo
+    return (_lowest(address),) if (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP else ()
+
+
+def _lowest(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def _refused(reason: str) -> InvalidRequest:

@@ -184,6 +184,17 @@ def find_verdict(
     )
 
 
+def preview_verdict(session: Session, name: str, version: int, gate: Gate) -> Verdict:
+    """What the gate would say of a promotion by request now; changes nothing.
+
+    Raises:
+        NotFound: there is no such model or version.
+        StorageUnavailable: the measurements of the versions cannot be read.
+    """
+    model = find_model(session, name)
+    return find_verdict(session, model, find_model_version(session, name, version), gate)
+
+
 def is_waiting(row: ModelVersion) -> bool:
     """Whether the end of an evaluate job is to decide about the version."""
     return row.promotion is not None and row.promotion["outcome"] == "waits"

@@ -1,14 +1,25 @@
 """Reading models and their versions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from heimdall_core.database.catalogue_tables import Model, ModelVersion
 from heimdall_core.database.job_tables import Artifact
 from heimdall_core.database.paging import Page, decode_cursor, encode_cursor
 from heimdall_core.domain.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOverview:
+    """A model, and what a list of models says of its versions."""
+
+    model: Model
+    num_versions: int
+    newest_version: int
+    champion: ModelVersion | None
 
 
 def list_models(session: Session, *, cursor: str | None, limit: int) -> Page[Model]:
@@ -22,6 +33,26 @@ def list_models(session: Session, *, cursor: str | None, limit: int) -> Page[Mod
         items=rows[:limit],
         next_cursor=encode_cursor(last.created_at, last.name) if last is not None else None,
     )
+
+
+def overview_models(session: Session, models: Sequence[Model]) -> list[ModelOverview]:
+    """The models in their order, with their champions and how many versions they have."""
+    names = [model.name for model in models]
+    counted = select(ModelVersion.name, func.count(), func.max(ModelVersion.version))
+    rows = session.execute(counted.where(ModelVersion.name.in_(names)).group_by(ModelVersion.name))
+    counts = {name: (number, newest) for name, number, newest in rows}
+    crowned = [(model.name, model.champion_version) for model in models if model.champion_version]
+    named = select(ModelVersion).where(tuple_(ModelVersion.name, ModelVersion.version).in_(crowned))
+    champions = {row.name: row for row in session.scalars(named)}
+    return [
+        ModelOverview(
+            model=model,
+            num_versions=counts.get(model.name, (0, 0))[0],
+            newest_version=counts.get(model.name, (0, 0))[1],
+            champion=champions.get(model.name),
+        )
+        for model in models
+    ]
 
 
 def find_model(session: Session, name: str) -> Model:

@@ -24,7 +24,10 @@ NUM_BEST = 3
 
 
 class ProgressReporting(Callback):
-    """Reports epoch, step, speed and remaining time, and the moment of the first step."""
+    """Reports epoch, step, speed and remaining time, and the moment of the first step.
+
+    At the end of each epoch it reports the epoch's ``samples_per_second`` (sessions, validation left out).
+    """
 
     def __init__(self, reporter: JobReporter, *, started_at: float) -> None:
         self._reporter = reporter
@@ -35,6 +38,7 @@ class ProgressReporting(Callback):
         self._busy_seconds = 0.0
         self._batch_began_at = 0.0
         self._num_sessions = 0
+        self._before_epoch = (0, 0.0)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -46,6 +50,15 @@ class ProgressReporting(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leaves the validation out of the speed."""
         self._batch_began_at = time.monotonic()
+        self._before_epoch = (self._num_sessions, self._busy_seconds)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reports how fast the epoch was."""
+        num_before, seconds_before = self._before_epoch
+        speed = (self._num_sessions - num_before) / max(self._busy_seconds - seconds_before, 1e-9)
+        step = max(0, trainer.global_step - 1)
+        values = {"samples_per_second": round(speed, 1)}
+        self._reporter.metrics(values, step=step, epoch=trainer.current_epoch + 1)
 
     def on_train_batch_end(
         self,

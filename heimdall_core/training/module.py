@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from heimdall_core.domain.errors import TrainingError
 from heimdall_core.domain.spec import TrainingSpec
+from heimdall_core.evaluation.metrics import CHI_SQUARED_2
 from heimdall_core.networks import GaussianNLLLoss, LocalizationNet
 from heimdall_core.recordings.geodesy import distance_m, to_degrees
 from heimdall_core.training.dataset import Batch
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 class LocalizationLightningModule(pl.LightningModule):
     """Trains a ``LocalizationNet`` with beta-NLL in the local plane.
 
-    Logs ``val_loss`` (plain NLL, nats per km²) and ``val_median_error_m`` (geodesic; sessions, not segments,
-    count), and tells who asks for a step's ``train_loss`` (beta-NLL) and ``grad_norm`` (L2, before clipping).
+    Logs ``val_loss`` (plain NLL, nats per km²), ``val_median_error_m`` (geodesic; sessions, not segments,
+    count) and ``val_coverage_68`` (share of sessions within the 68 % ellipse, not calibrated yet), and
+    tells who asks for a step's ``train_loss`` (beta-NLL) and ``grad_norm`` (L2, before clipping).
 
     With an ``exchange`` it sees its rank's share of each batch, and steps on the gradient of the whole.
 
@@ -148,7 +150,12 @@ class LocalizationLightningModule(pl.LightningModule):
         loss = float(prediction.density_nll(target_km).mean())
         self._require_finite(loss)
         error_m = self._error_m(prediction.mean_km, target_km)
-        values = {"val_loss": loss, "val_median_error_m": float(np.median(error_m))}
+        distance = prediction.squared_distances(target_km)
+        values = {
+            "val_loss": loss,
+            "val_median_error_m": float(np.median(error_m)),
+            "val_coverage_68": float(np.mean(distance <= CHI_SQUARED_2[68])),
+        }
         self.log_dict(
             {k: torch.tensor(v, dtype=torch.float32) for k, v in values.items()}, batch_size=len(target_km)
         )

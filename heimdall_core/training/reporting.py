@@ -16,6 +16,9 @@ PHASE_SPAN: dict[JobPhase, tuple[float, float]] = {
     JobPhase.REGISTERING: (98.0, 100.0),
 }
 
+#: What is of one moment of the training and of no later phase.
+_PASSING = frozenset({"step", "steps", "eta_seconds"})
+
 
 class JobReporter:
     """Passes on to a reporter, one call at a time, and keeps the percentage of the whole job."""
@@ -25,6 +28,7 @@ class JobReporter:
         self._lock = threading.Lock()
         self._phase = JobPhase.PREPARING
         self._percent = 0.0
+        self._counts: dict[str, Any] = {}
 
     def phase(self, phase: JobPhase) -> None:
         """A new phase begins."""
@@ -34,11 +38,16 @@ class JobReporter:
         self.advance(0.0)
 
     def advance(self, fraction: float, **counts: Any) -> None:
-        """``fraction`` (0..1) of the present phase is done; ``counts`` are the other fields of Progress."""
+        """``fraction`` (0..1) of the present phase is done; ``counts`` are the other fields of Progress.
+
+        How many epochs were trained, and how fast, stays told when later phases tell only their fraction.
+        """
         with self._lock:
+            self._counts |= counts
+            kept = {name: value for name, value in self._counts.items() if counts or name not in _PASSING}
             begin, end = PHASE_SPAN[self._phase]
             self._percent = max(self._percent, round(begin + (end - begin) * min(1.0, fraction), 2))
-            self._target.progress(Progress(percent=self._percent, **counts))
+            self._target.progress(Progress(percent=self._percent, **kept))
 
     def metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
         """Points of the job's curves."""

@@ -36,7 +36,6 @@ from heimdall_core.domain.spec import (
 from heimdall_core.jobs import finishing
 from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
 from heimdall_core.jobs.finishing import give_back
-from heimdall_core.jobs.queries import list_events
 from heimdall_core.jobs.requests import cancel_job
 from heimdall_core.jobs.submission import submit_job
 from heimdall_core.registry.promotion import Gate
@@ -45,6 +44,7 @@ from heimdall_core.retraining import RetrainCall, RetrainOutcome, retrain_model
 from heimdall_core.settings import PromotionSettings, Settings
 from heimdall_core.storage import S3Store
 from tests.integration import recorded_sessions
+from tests.integration.histories import list_events
 from tests.integration.recorded_sessions import BUCKET, START, StoreThatRefuses
 
 WORKER = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False)

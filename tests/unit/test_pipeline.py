@@ -378,6 +378,7 @@ def test_the_served_model_evaluates_as_it_did_after_training(
     assert result["sessions_trained_on"] == 0
     assert {a.name for a in reporter.artifacts} == {
         "report.json",
+        "sessions.json",
         "residuals.json",
         "map.png",
         "error_cdf.png",

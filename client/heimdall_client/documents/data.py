@@ -67,10 +67,35 @@ class RecordingSession(Document):
     num_recordings: int = 0
     import_job_id: str | None = None
     group: str | None = None
+    flags: list[str] = Field(default_factory=list)
+    """What to look at before it is approved."""
     created_at: datetime | None = None
     recordings: list[Recording] = Field(default_factory=list)
     """Only where one session was asked for."""
     archive: RecordingArchive | None = None
+
+
+class ReceiverSpectrogram(Document):
+    """What one receiver heard, in dB over its noise floor."""
+
+    receiver: str
+    over_floor_db: list[list[float]]
+    """One list for each band, one value for each frame."""
+    snr_db: float | None = None
+    power_dbfs: float | None = None
+    noise_floor_dbfs: float | None = None
+    carrier_offset_hz: float | None = None
+
+
+class Spectrogram(Document):
+    """One segment of a session as the network sees it."""
+
+    session_id: str
+    segment: int
+    num_segments: int
+    frequency_hz: list[float]
+    time_seconds: list[float]
+    receivers: list[ReceiverSpectrogram]
 
 
 class Receiver(Document):

@@ -7,13 +7,32 @@ from pydantic import Field
 from heimdall_client.documents.document import Document
 
 
+class Waiting(Document):
+    """The queued jobs that wait for the same reason."""
+
+    reason: str
+    num_jobs: int
+    oldest_queued_at: datetime | None = None
+
+
+class RecentWait(Document):
+    """How long jobs of one kind waited that were submitted within a day and have started."""
+
+    kind: str
+    num_jobs: int
+    p50_seconds: float
+    p90_seconds: float
+
+
 class Queue(Document):
-    """How many jobs wait and run."""
+    """How many jobs wait and run, why they wait, and how long jobs have waited of late."""
 
     queued: int
     running: int
     paused: int = 0
     oldest_queued_at: datetime | None = None
+    waiting: list[Waiting] = Field(default_factory=list)
+    recent_waits: list[RecentWait] = Field(default_factory=list)
 
 
 class Worker(Document):
@@ -40,3 +59,5 @@ class Readiness(Document):
     database: str | None = None
     redis: str | None = None
     storage: str | None = None
+    tracking: str | None = None
+    """Of MLflow's server; ``not_used``: the service has none."""

@@ -56,6 +56,7 @@ class Progress(Document):
     steps: int | None = None
     samples_per_second: float | None = None
     eta_seconds: float | None = None
+    memory_bytes: int | None = None
 
 
 class JobError(Document):
@@ -78,6 +79,12 @@ class Attempt(Document):
     outcome: str | None = None
     exit_code: int | None = None
     error: JobError | None = None
+    peak_host_bytes: int | None = None
+    """The most memory of the host that its trainer had."""
+    peak_accelerator_bytes: int | None = None
+    """The most of one GPU; None: it used none."""
+    seconds_per_epoch: float | None = None
+    """Of a training, validation included."""
 
 
 class Job(Document):
@@ -158,6 +165,26 @@ class Log(Document):
     attempt: int
     content: str
     next_after: int = 0
+    next_before: int | None = None
+    """Number of the first piece; None: nothing was written before it."""
+
+
+class SpecMember(Document):
+    """A scalar or a list of a job's specification."""
+
+    pointer: str
+    value: Any = None
+    default: Any = None
+    is_default: bool = False
+    is_required: bool = False
+    description: str | None = None
+
+
+class JobSpec(Document):
+    """A job's specification, member by member, beside the defaults of the service."""
+
+    kind: JobKind
+    members: list[SpecMember] = Field(default_factory=list)
 
 
 class Checkpoint(Document):

@@ -17,6 +17,11 @@ class Model(Document):
     previous_version: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    num_versions: int | None = None
+    """Only in lists, as ``newest_version`` and ``champion``."""
+    newest_version: int | None = None
+    champion: dict[str, Any] | None = None
+    """Metrics, dataset and verification of the version in use."""
 
 
 class DatasetReference(Document):
@@ -97,6 +102,31 @@ class ModelEvent(Document):
     forced: bool = False
     verdict: dict[str, Any] | None = None
     at: datetime | None = None
+
+
+class Check(Document):
+    """One condition of the gate."""
+
+    name: str
+    passed: bool
+    detail: str
+    challenger: float | None = None
+    champion: float | None = None
+    limit: float | None = None
+    """What the challenger's value may be at most."""
+
+
+class Verdict(Document):
+    """What the gate says of a version."""
+
+    passed: bool
+    checks: list[Check]
+    champion_version: int | None = None
+    """The champion that it was measured against; None: there is none."""
+    dataset: DatasetReference | None = None
+    num_sessions: int | None = None
+    evaluate: list[dict[str, Any]] = Field(default_factory=list)
+    """Specifications of jobs after which the two can be compared."""
 
 
 class Promotion(Document):

@@ -3,17 +3,26 @@
 import builtins
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 
 from heimdall_client.calls import get, pages, patch, post
-from heimdall_client.documents.data import Dataset, DatasetPreview, Receiver, RecordingSession, Upload
-from heimdall_client.documents.document import document, items
+from heimdall_client.documents.data import (
+    Dataset,
+    DatasetPreview,
+    Receiver,
+    RecordingSession,
+    Spectrogram,
+    Upload,
+)
+from heimdall_client.documents.document import document, items, parse
 from heimdall_client.documents.jobs import Job
-from heimdall_client.exchanges import path_of
+from heimdall_client.exchanges import Request, parameters_of, path_of, retry_after
 from heimdall_client.operations.binding import Answering, Blocking, Iterating, NonBlocking
 from heimdall_client.operations.references import given
-from heimdall_client.steps import Feed, Flow, run
+from heimdall_client.steps import Feed, Flow, Sleep, now, run, send
 from heimdall_client.uploading import describe_files, find_files, send_files
+from heimdall_client.waiting import POLL_SECONDS
 
 
 def list_receivers() -> Flow[list[Receiver]]:
@@ -107,6 +116,7 @@ def list_sessions(
     source: str | None = None,
     started_after: datetime | None = None,
     started_before: datetime | None = None,
+    flag: str | None = None,
     limit: int | None = None,
 ) -> Feed[RecordingSession]:
     """Recording sessions, newest first."""
@@ -116,6 +126,7 @@ def list_sessions(
         "source": source,
         "started_after": started_after,
         "started_before": started_before,
+        "flag": flag,
     }
     return pages("/v1/recording-sessions", RecordingSession, wanted, limit=limit)
 
@@ -123,6 +134,28 @@ def list_sessions(
 def get_session(session_id: str) -> Flow[RecordingSession]:
     """One session with its recordings."""
     return get(path_of("recording-sessions", session_id), document(RecordingSession))
+
+
+def get_spectrogram(session_id: str, *, segment: int = 0, timeout: float = 60.0) -> Flow[Spectrogram]:
+    """A segment of a session as the network sees it; waits while a worker makes it.
+
+    Args:
+        session_id: The session.
+        segment: From 0; a long session has several.
+        timeout: Seconds.
+
+    Raises:
+        TimeoutError: it has not been made in time.
+    """
+    path = path_of("recording-sessions", session_id, "spectrogram")
+    request = Request(method="GET", path=path, parameters=parameters_of({"segment": segment}))
+    started = yield from now()
+    while (answer := (yield from send(request))).status == HTTPStatus.ACCEPTED:
+        left = timeout - ((yield from now()) - started)
+        if left <= 0:
+            raise TimeoutError(f"the spectrogram of session {session_id} was not made in {timeout:g} s")
+        yield Sleep(min(retry_after(answer) or POLL_SECONDS, left))
+    return parse(Spectrogram, answer.json())
 
 
 def set_approval(session_id: str, approval_status: str) -> Flow[RecordingSession]:
@@ -133,11 +166,21 @@ def set_approval(session_id: str, approval_status: str) -> Flow[RecordingSession
 
 def approve_sessions(*, import_job: Job | str | None = None, ids: Iterable[str] | None = None) -> Flow[int]:
     """Approves the pending sessions of an import, or those of these ids; how many were not before."""
-    body = given(
+    body = _named(import_job, ids)
+    return post("/v1/recording-sessions:approve", lambda answer: int(answer.json()["approved"]), body)
+
+
+def reject_sessions(*, import_job: Job | str | None = None, ids: Iterable[str] | None = None) -> Flow[int]:
+    """Rejects the pending sessions of an import, or those of these ids; how many were not before."""
+    body = _named(import_job, ids)
+    return post("/v1/recording-sessions:reject", lambda answer: int(answer.json()["rejected"]), body)
+
+
+def _named(import_job: Job | str | None, ids: Iterable[str] | None) -> dict[str, object]:
+    return given(
         import_job_id=import_job.id if isinstance(import_job, Job) else import_job,
         ids=None if ids is None else builtins.list(ids),
     )
-    return post("/v1/recording-sessions:approve", lambda answer: int(answer.json()["approved"]), body)
 
 
 def import_platform_sessions(
@@ -208,8 +251,10 @@ class RecordingOperations:
     upload = Answering(upload_recordings)
     list = Iterating(list_sessions)
     get = Answering(get_session)
+    spectrogram = Answering(get_spectrogram)
     set_approval = Answering(set_approval)
     approve = Answering(approve_sessions)
+    reject = Answering(reject_sessions)
     import_platform = Answering(import_platform_sessions)
 
 

@@ -14,6 +14,7 @@ from heimdall_client.documents.jobs import (
     Event,
     Job,
     JobComparison,
+    JobSpec,
     JobValidation,
     Lineage,
     Log,
@@ -131,14 +132,23 @@ def validate_job(spec: Specification) -> Flow[JobValidation]:
     return post("/v1/jobs:validate", document(JobValidation), spec)
 
 
+def read_request_schema() -> Flow[Json]:
+    """The JSON Schema of what ``create`` takes: for forms, editors and checks."""
+    return get("/v1/jobs:schema", Answer.json)
+
+
 def list_jobs(
     *,
     status: str | Iterable[str] | None = None,
     kind: str | Iterable[str] | None = None,
     model: str | None = None,
+    dataset: str | None = None,
     tag: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
+    created_by: str | None = None,
+    ids: Iterable[str] | None = None,
+    view: str | None = None,
     limit: int | None = None,
 ) -> Feed[Job]:
     """Jobs, newest first, page by page; all of them, or the first ``limit``."""
@@ -146,9 +156,13 @@ def list_jobs(
         "status": _several(status),
         "kind": _several(kind),
         "model": model,
+        "dataset": dataset,
         "tag": tag,
         "created_after": created_after,
         "created_before": created_before,
+        "created_by": created_by,
+        "id": _several(ids),
+        "view": view,
     }
     return pages("/v1/jobs", Job, wanted, limit=limit)
 
@@ -216,9 +230,34 @@ def list_job_events(job: Job | str, *, after: str | None = None) -> Feed[Event]:
     return history(_path(job, "events"), Event, after=after)
 
 
-def read_metrics(job: Job | str, *, names: Iterable[str] = ()) -> Flow[Metrics]:
-    """The job's curves, all or those of these names."""
-    return get(_path(job, "metrics"), document(Metrics), {"name": builtins.list(names)})
+def job_spec(job: Job | str) -> Flow[JobSpec]:
+    """The job's specification member by member, beside the defaults."""
+    return get(_path(job, "spec"), document(JobSpec))
+
+
+def read_metrics(
+    job: Job | str,
+    *,
+    names: Iterable[str] = (),
+    after_step: int | None = None,
+    max_points: int | None = None,
+) -> Flow[Metrics]:
+    """The job's curves.
+
+    Args:
+        job: Whose.
+        names: Only these curves; default: all.
+        after_step: Only points of later steps.
+        max_points: Of each curve, equally far apart, its last one included; default: all.
+    """
+    wanted = {"name": builtins.list(names), "after_step": after_step, "max_points": max_points}
+    return get(_path(job, "metrics"), document(Metrics), wanted)
+
+
+def read_log_end(job: Job | str, *, attempt: int | None = None, pieces: int = 20) -> Flow[Log]:
+    """The last pieces of what an attempt wrote; default: the newest attempt."""
+    wanted = {"attempt": attempt, "from_end": "true", "limit": pieces}
+    return get(_path(job, "logs"), document(Log), wanted)
 
 
 def read_log(job: Job | str, *, attempt: int | None = None) -> Flow[Log]:
@@ -314,6 +353,7 @@ class JobOperations:
     export = Answering(export)
     evaluate = Answering(evaluate)
     validate = Answering(validate_job)
+    schema = Answering(read_request_schema)
     list = Iterating(list_jobs)
     get = Answering(get_job)
     update = Answering(update_job)
@@ -325,8 +365,10 @@ class JobOperations:
     compare = Answering(compare_jobs)
     lineage = Answering(job_lineage)
     events = Iterating(list_job_events)
+    spec = Answering(job_spec)
     metrics = Answering(read_metrics)
     logs = Answering(read_log)
+    log_end = Answering(read_log_end)
     artifacts = Answering(list_artifacts)
     checkpoints = Answering(list_checkpoints)
     attempts = Answering(list_attempts)

@@ -13,6 +13,7 @@ from heimdall_client.documents.models import (
     Promotion,
     Retraining,
     RetrainOutcome,
+    Verdict,
 )
 from heimdall_client.downloading import RemoteFile, download
 from heimdall_client.errors import NotFound
@@ -70,6 +71,11 @@ def promote(
     """
     path = path_of("models", name, "versions", version) + ":promote"
     return post(path, document(Promotion), given(force=force, reason=reason), key=idempotency_key)
+
+
+def preview_verdict(name: str, version: int) -> Flow[Verdict]:
+    """What the gate would say of a promotion now, check by check; nothing is changed."""
+    return get(path_of("models", name, "versions", version, "verdict"), document(Verdict))
 
 
 def rollback(
@@ -201,6 +207,7 @@ class ModelOperations:
     versions = Answering(list_versions)
     version = Answering(get_version)
     promote = Answering(promote)
+    verdict = Answering(preview_verdict)
     rollback = Answering(rollback)
     compare = Answering(compare_versions)
     retrain = Answering(retrain)

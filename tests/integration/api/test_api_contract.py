@@ -10,7 +10,7 @@ from api.app import create_app
 from api.schemas.jobs import JobDocument
 from api.services import Services
 from heimdall_core.database.catalogue_tables import DatasetVersion, Model, ModelVersion
-from heimdall_core.database.job_tables import Job, JobEvent, MetricPoint
+from heimdall_core.database.job_tables import Job, JobAttempt, JobEvent, MetricPoint, Worker
 from heimdall_core.settings import RateLimitSettings
 from tests.integration.api.conftest import ApiClient
 
@@ -216,7 +216,14 @@ def test_a_validation_without_history_says_that_it_knows_nothing(client, north):
     assert found["spec"]["dataset"] == {"name": "north", "version": 1}
     estimates = found["estimates"]
     assert (estimates["num_like_jobs"], estimates["duration_seconds"]) == (0, None)
-    assert estimates["memory"] == {"sufficed_bytes": None, "ran_out_of_bytes": None}
+    assert estimates["basis"] == "nothing"
+    memory = estimates["memory"]
+    assert (memory["basis"], memory["accelerator_bytes"], memory["largest_worker_bytes"]) == (
+        "formula",
+        None,
+        None,
+    )
+    assert 6e8 < memory["host_bytes"]["p50"] < memory["host_bytes"]["p90"] < 4e9
     assert estimates["queue"]["position"] == 1
     assert count(client) == 0
 
@@ -227,11 +234,75 @@ def test_a_validation_learns_from_like_jobs_and_names_the_duplicate(client, nort
     began = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, 110)
     end(client, job_id, version=1, progress=progress, started_at=began)
     longer = client.post("/v1/jobs:validate", json=TRAIN | {"training": {"epochs": 200}}).json()
-    assert longer["estimates"]["num_like_jobs"] == 1
+    assert (longer["estimates"]["basis"], longer["estimates"]["num_like_jobs"]) == ("history", 1)
     assert longer["estimates"]["duration_seconds"] == {"p50": 210.0, "p90": 210.0}
     twin = client.post("/v1/jobs:validate", json=TRAIN | {"on_duplicate": "reject"}).json()
     assert [problem["code"] for problem in twin["problems"]] == ["duplicate_job"]
     assert twin["facts"]["duplicate_of"]["job_id"] == job_id
+
+
+def end_attempt(client, job_id, **facts):
+    with client.database.transaction() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(attempt=1))
+        began = {"worker": "w1", "host": "a", "boot_id": "b", "outcome": "succeeded"}
+        session.add(JobAttempt(job_id=job_id, number=1, ended_at=func.now(), **began | facts))
+
+
+def add_worker(client, *, accelerator, memory_bytes):
+    facts = {"host": "a", "boot_id": "b", "pid": 1, "slots": 1}
+    with client.database.transaction() as session:
+        session.add(Worker(name="w1", accelerator=accelerator, memory_bytes=memory_bytes, **facts))
+
+
+def validate(client, **members):
+    found = client.post("/v1/jobs:validate", json=TRAIN | members).json()
+    return found["estimates"], {warning["code"]: warning for warning in found["warnings"]}
+
+
+def test_memory_is_estimated_by_the_peaks_of_trainings_of_the_same_shape_alone(client, north):
+    job_id = submit(client)
+    progress = {"samples_per_second": 80.0, "epoch": 100, "epochs": 100}
+    end(client, job_id, version=1, progress=progress)
+    end_attempt(client, job_id, peak_host_bytes=3_000_000_000, seconds_per_epoch=4.0)
+    attempt = client.get(f"/v1/jobs/{job_id}").json()["attempts"][0]
+    assert (attempt["peak_host_bytes"], attempt["seconds_per_epoch"]) == (3_000_000_000, 4.0)
+    same, _ = validate(client)
+    assert (same["memory"]["basis"], same["memory"]["num_like_jobs"]) == ("history", 1)
+    assert same["memory"]["host_bytes"] == {"p50": 3e9, "p90": 3e9}
+    assert same["seconds_per_epoch"] == {"p50": 4.0, "p90": 4.0}
+    for other in ({"batch_size": 64}, {"precision": "bf16"}):
+        assert validate(client, training=other)[0]["memory"]["basis"] == "formula"
+
+
+def test_a_network_that_nobody_trained_is_timed_by_others_and_widely(client, north):
+    job_id = submit(client)
+    end(client, job_id, version=1, progress={"samples_per_second": 80.0, "epoch": 100, "epochs": 100})
+    found, _ = validate(client, model={"backbone": "atto"})
+    assert (found["basis"], found["num_like_jobs"]) == ("other_networks", 0)
+    epoch = found["seconds_per_epoch"]
+    assert 5.0 < epoch["p50"] < 15.0
+    assert epoch["p90"] == pytest.approx(3 * epoch["p50"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "gigabytes", "code"),
+    [
+        ("cpu", 1, "memory_exceeds_workers"),
+        ("cpu", 10, "memory_may_exceed_workers"),
+        ("cpu", 64, None),
+        ("1 gpu", 4, "memory_exceeds_workers"),
+        ("1 gpu", 80, None),
+    ],
+)
+def test_a_training_that_no_worker_can_hold_is_warned_of(client, north, accelerator, gigabytes, code):
+    add_worker(client, accelerator=accelerator, memory_bytes=gigabytes * 10**9)
+    found, warnings = validate(client, model={"backbone": "large"}, training={"batch_size": 128})
+    memory = found["memory"]
+    assert memory["largest_worker_bytes"] == gigabytes * 10**9
+    assert (memory["accelerator_bytes"] is None) == (accelerator == "cpu")
+    assert {name for name in warnings if name.startswith("memory")} == ({code} if code else set())
+    if code:
+        assert f"{gigabytes}.0 GB" in warnings[code]["detail"]
 
 
 def test_a_validation_holds_the_receivers_against_those_of_the_start(client, north):
@@ -363,7 +434,9 @@ def test_all_processes_share_a_quota_and_a_304_costs_nothing(settings, database,
             statuses += [polled.status_code, process.get("/v1/queue").status_code]
     assert statuses == [304, 200, 304, 200]
     with ApiClient(create_app(services), base_url="http://api.test", headers=headers) as process:
-        assert process.get("/v1/queue").json()["code"] == "quota_exceeded"
+        answers = [process.get("/v1/queue") for _ in range(4)]  # the first tells the process whose key it is
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].json()["code"] == "quota_exceeded"
 
 
 def test_a_job_carries_the_trace_of_its_request_to_its_claim(client, north, database):

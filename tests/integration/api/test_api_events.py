@@ -15,6 +15,7 @@ from sqlalchemy import func, text, update
 from api.app import create_app
 from api.event_hub import Follower, StreamEnd
 from api.services import Services
+from heimdall_core.accounts.web_sessions import csrf_token
 from heimdall_core.database.catalogue_tables import ApiKey, Model
 from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job
@@ -236,6 +237,33 @@ def test_a_job_is_followed_from_its_first_event_to_its_last(server, client, data
         assert stream.rest() == ["epoch", "job.succeeded"]
 
 
+def test_progress_comes_between_events_to_who_wants_it_and_is_nothing_to_go_on_after(
+    client, database, make_job
+):
+    job_id = make_job("job.queued", "job.started")
+    running = {"status": "running", "lease_owner": "w", "lease_expires_at": func.now()}
+    path = f"/v1/jobs/{job_id}/events/stream"
+    with (
+        Server(client, progress_seconds=0.05) as server,
+        server.stream(path, params={"progress": True}) as watched,
+        server.stream(path) as plain,
+    ):
+        blocks = watched.blocks()
+        assert [next(blocks)[0].split(":")[0] for _ in range(3)] == ["retry", "id", "id"]
+        for percent in (10.0, 20.0):
+            progress = {"percent": percent}
+            tell(database, job_id, **running, progress=progress, revision=Job.revision + 1)
+            name, data = next(blocks)
+            assert name == "event: job.progress"
+            document = json.loads(data.removeprefix("data: "))
+            assert (document["job_id"], document["data"]["progress"]) == (job_id, progress)
+            assert "id" not in document
+        ended = ENDED | {"lease_owner": None, "lease_expires_at": None}
+        tell(database, job_id, "job.succeeded", **ended)
+        assert [block[1] for block in blocks if block[0].startswith("id")] == ["event: job.succeeded"]
+        assert plain.rest() == ["job.queued", "job.started", "job.succeeded"]
+
+
 def test_everything_is_followed_from_now_on_or_from_the_last_event_that_one_has(server, database, make_job):
     job_id = make_job("job.queued", "job.started")
     with server.stream("/v1/events/stream", params={"name": ["job.*", "model.*"]}) as stream:
@@ -310,6 +338,22 @@ def test_a_revoked_key_loses_its_streams(client, database):
         with database.transaction() as session:
             session.execute(update(ApiKey).where(ApiKey.owner == "bob").values(revoked_at=func.now()))
         assert stream.rest() == []
+        assert server.client.get("/v1/events/stream").status_code == 401
+
+
+def test_a_browser_follows_by_its_cookie_until_it_is_signed_out(client, database, make_job):
+    key = {"key": client.headers["Authorization"].removeprefix("Bearer ")}
+    with Server(client, key_check_seconds=0.1) as server:
+        del server.client.headers["Authorization"]
+        assert server.client.post("/sign-in", data=key).status_code == 303
+        with server.stream("/v1/events/stream") as stream:
+            wait_until(lambda: followers(server) == 1)
+            make_job("job.queued")
+            assert stream.take(1) == ["job.queued"]
+            token = server.client.cookies["heimdall_session"]
+            signed_out = server.client.post("/sign-out", data={"csrf_token": csrf_token(token)})
+            assert signed_out.status_code == 303
+            assert stream.rest() == []
         assert server.client.get("/v1/events/stream").status_code == 401
 
 

@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, insert, literal, select
+from sqlalchemy import func, insert, literal, select, update
 
-from heimdall_core.database.job_tables import Worker
+from heimdall_core.database.job_tables import Job, Worker
 from heimdall_core.jobs.claiming import WorkerIdentity, claim_job
+from heimdall_core.jobs.queue_facts import QueuePolicy
+from heimdall_core.jobs.waiting import waiting_groups
 
 TRAIN = {"kind": "train", "dataset": {"name": "northwest"}}
 NAME = "worker@giaveno"
@@ -123,3 +125,63 @@ def test_a_drain_that_meets_a_claim_shows_the_job(client, dataset):
                 answer.result(timeout=1.0)
         drained = by_name(answer.result(timeout=30))[NAME]
     assert taken.job_id in drained["running_job_ids"], "who waits for an idle host must not be told too early"
+
+
+def test_the_queue_says_what_it_waits_for(client, dataset):
+    empty_queue(client)
+    assert client.get("/v1/queue").json()["waiting"] == []
+    first = client.post("/v1/jobs", json=TRAIN).json()
+    gpu = {**TRAIN, "resources": {"accelerator": "gpu"}}
+    client.post("/v1/jobs", json=gpu)
+    assert reasons(client) == {"no_worker": 2}
+    add_worker(client)
+    assert reasons(client) == {"no_worker": 1, "starting": 1}
+    with client.database.transaction() as session:
+        later = {"not_before": func.now() + literal(timedelta(hours=1)), "queued_at": func.now()}
+        session.execute(update(Job).where(Job.id == first["id"]).values(**later))
+    assert reasons(client) == {"no_worker": 1, "not_before": 1}
+
+
+def test_an_owner_at_the_limit_waits_apart_from_others(client, dataset):
+    empty_queue(client)
+    add_worker(client)
+    for owner in ("alice", "bob"):
+        client.post("/v1/jobs", json=TRAIN, headers=client.make_key("jobs:write", owner=owner))
+    claim(client)
+    with client.database.transaction() as session:
+        groups = waiting_groups(session, QueuePolicy(max_running_per_owner=1))
+        assert [(group.reason, group.num_jobs) for group in groups] == [("starting", 1)]
+        more = session.scalar(select(Job.owner).where(Job.status == "running"))
+    client.post("/v1/jobs", json=TRAIN, headers=client.make_key("jobs:write", owner=more))
+    with client.database.transaction() as session:
+        groups = waiting_groups(session, QueuePolicy(max_running_per_owner=1))
+        assert {group.reason: group.num_jobs for group in groups} == {"starting": 1, "quota": 1}
+
+
+def test_recent_waits_are_told_by_kind(client, dataset):
+    assert client.get("/v1/queue").json()["recent_waits"] == []
+    ids = [client.post("/v1/jobs", json=TRAIN).json()["id"] for _ in range(3)]
+    with client.database.transaction() as session:
+        for job_id, seconds in zip(ids, (10, 30, None), strict=True):
+            if seconds is not None:
+                started = {"started_at": Job.created_at + literal(timedelta(seconds=seconds))}
+                session.execute(update(Job).where(Job.id == job_id).values(**started))
+    [told] = client.get("/v1/queue").json()["recent_waits"]
+    assert (told["kind"], told["num_jobs"]) == ("train", 2)
+    assert (told["p50_seconds"], told["p90_seconds"]) == (20, 28)
+
+
+def empty_queue(client):
+    """The import of the dataset's sessions is queued still."""
+    for job_id in listed(client, status=["queued"]):
+        assert client.post(f"/v1/jobs/{job_id}:cancel").status_code == 200
+
+
+def reasons(client):
+    return {group["reason"]: group["num_jobs"] for group in client.get("/v1/queue").json()["waiting"]}
+
+
+def listed(client, **params):
+    answer = client.get("/v1/jobs", params=params)
+    assert answer.status_code == 200, answer.text
+    return {job["id"] for job in answer.json()["data"]}

@@ -208,6 +208,10 @@ def test_pages_hold_every_job_once(client, dataset):
         ("kind=export", False),
         ("model=localization", True),
         ("model=other", False),
+        ("dataset=northwest", True),
+        ("dataset=northwest/1", True),
+        ("dataset=northwest/2", False),
+        ("dataset=other", False),
         ("tag=team", True),
         ("tag=team:rf", True),
         ("tag=team:ml", False),
@@ -257,7 +261,7 @@ def test_what_a_job_reported_is_read_in_pieces(client, dataset):
     curves = client.get(f"{base}/metrics?name=lr").json()["metrics"]
     assert curves == {"lr": [{"step": 10, "epoch": 1, "value": 0.1, "attempt": 1}]}
     log = client.get(f"{base}/logs?attempt=1&limit=1").json()
-    assert log == {"attempt": 1, "content": "line 1\n", "next_after": 1}
+    assert log == {"attempt": 1, "content": "line 1\n", "next_after": 1, "next_before": None}
     assert client.get(f"{base}/logs?attempt=1&after=1").json()["content"] == "line 2\n"
     assert client.get(f"{base}/attempts").json() == {"data": []}
     (artifact,) = client.get(f"{base}/artifacts").json()["data"]
@@ -280,6 +284,7 @@ def test_the_service_is_ready(client):
         "database": "ok",
         "redis": "ok",
         "storage": "ok",
+        "tracking": "not_used",
     }
 
 

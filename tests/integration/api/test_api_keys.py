@@ -141,6 +141,17 @@ def test_nobody_but_an_admin_sees_or_revokes_keys_of_others(client):
     assert client.get("/v1/whoami", headers=mine).status_code == 200
 
 
+def test_a_key_ends_no_key_of_its_owner_that_opens_more(client):
+    lesser, greater = client.make_key("jobs:read"), client.make_key("jobs:read", "jobs:write")
+    ids = {
+        name: client.get("/v1/whoami", headers=key).json()["key_id"]
+        for name, key in (("lesser", lesser), ("greater", greater))
+    }
+    refused(client.delete(f"/v1/api-keys/{ids['greater']}", headers=lesser), 403, "scope_not_yours")
+    assert client.get("/v1/whoami", headers=greater).status_code == 200
+    assert client.delete(f"/v1/api-keys/{ids['lesser']}", headers=greater).status_code == 200
+
+
 def test_an_owner_cannot_fill_the_table(client, database):
     mine = client.make_key("jobs:read")
     with database.transaction() as session:

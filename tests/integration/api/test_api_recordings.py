@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from heimdall_core.database.platform_tables import Measurement
 from heimdall_core.domain.manifest import Manifest
@@ -335,6 +335,18 @@ def test_the_same_content_is_the_same_version(client, dataset):
     assert [(d["name"], d["version"]) for d in listed] == [("northwest", 2)]
 
 
+def test_lists_leave_out_what_grows_with_the_sessions(client, dataset):
+    long = {"places": None, "heard_together": None}
+    one = client.get("/v1/datasets/northwest/versions/1").json()
+    assert sum(place["sessions"] for place in one["statistics"]["places"]) == 12
+    assert len(one["statistics"]["heard_together"]) == 3
+    assert client.get("/v1/datasets/northwest").json()["statistics"] == one["statistics"]
+    for path in ("/v1/datasets", "/v1/datasets/northwest/versions"):
+        (listed,) = client.get(path).json()["data"]
+        unpresigned = {"manifest": one["manifest"]}
+        assert listed | unpresigned == one | {"statistics": one["statistics"] | long}
+
+
 def test_a_query_restricts_the_sessions(client):
     first = client.import_sessions(range(6), auto_approve=True)
     client.import_sessions(range(6, 12), auto_approve=True)
@@ -381,3 +393,42 @@ def test_unknown_datasets_and_models_are_not_found(client, dataset):
         "/v1/models/other/versions/1",
     ):
         assert client.get(path).status_code == 404, path
+
+
+def test_sessions_are_rejected_together_and_named_if_there_is_none(client):
+    job_id = client.import_sessions(range(3))
+    sessions = client.get("/v1/recording-sessions").json()["data"]
+    unknown = {"ids": [sessions[0]["id"], "00000000-0000-0000-0000-000000000000"]}
+    assert names(client.post("/v1/recording-sessions:reject", json=unknown).json()) == {"#/ids/1"}
+    assert client.get("/v1/recording-sessions?approval_status=rejected").json()["data"] == []
+    one = {"ids": [sessions[0]["id"]]}
+    assert client.post("/v1/recording-sessions:reject", json=one).json() == {"rejected": 1}
+    rest = client.post("/v1/recording-sessions:reject", json={"import_job_id": job_id})
+    assert rest.json() == {"rejected": 2}
+
+
+def test_what_needs_a_look_is_flagged_and_the_list_can_be_narrowed_to_it(client, database):
+    client.import_sessions(range(4))
+    sessions = client.get("/v1/recording-sessions").json()["data"]
+    ids = [UUID(session["id"]) for session in sessions]
+    with database.transaction() as session:
+
+        def change(place, *, receivers=3, **values):
+            of_session = Measurement.recording_session_id == ids[place]
+            chosen = select(Measurement.id).where(of_session).limit(receivers)
+            session.execute(update(Measurement).where(Measurement.id.in_(chosen)).values(**values))
+
+        for place in range(4):
+            change(place, snr_db=20.0)
+        change(0, snr_db=5.0)
+        change(1, receivers=1, iq_sha256=None)
+        change(1, snr_db=float("nan"))
+        change(2, iq_sha256=None)
+    expected = [["weak_signal"], ["few_receivers", "unknown_snr"], ["no_recordings"], []]
+    found = {s["id"]: s["flags"] for s in client.get("/v1/recording-sessions").json()["data"]}
+    assert [found[str(identifier)] for identifier in ids] == expected
+    for flag in ("weak_signal", "few_receivers", "no_recordings", "unknown_snr", "incomplete_source"):
+        listed = client.get("/v1/recording-sessions", params={"flag": flag}).json()["data"]
+        assert {s["id"] for s in listed} == {i for i, flags in found.items() if flag in flags}
+    refused = client.get("/v1/recording-sessions", params={"flag": "ugly"})
+    assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, "flag")

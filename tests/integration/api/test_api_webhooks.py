@@ -64,6 +64,31 @@ def test_an_endpoint_is_its_owners_alone(client):
     problem(client.get(ENDPOINTS, headers=reader), 403, "missing_scope")
 
 
+def test_what_tells_of_everybody_is_led_nowhere_else_but_by_an_admin(client):
+    """Its owner may have keys that see less, or see nothing of others at all."""
+    made = create(client, all_owners=True)
+    lesser, here = client.make_key("webhooks:write", owner="ann"), f"{ENDPOINTS}/{made['id']}"
+    for change in ({"url": "https://example.org/elsewhere"}, {"events": ["job.*"]}, {"enabled": True}):
+        problem(client.patch(here, json=change, headers=lesser), 403, "missing_scope")
+    problem(client.post(f"{here}:rotate-secret", headers=lesser), 403, "missing_scope")
+    assert client.get(here).json()["url"] == made["url"]
+    assert client.post(f"{here}:test", headers=lesser).status_code == 202
+    assert client.patch(here, json={"enabled": False}, headers=lesser).json()["enabled"] is False
+    problem(client.patch(here, json={"all_owners": False}, headers=lesser), 403, "missing_scope")
+    assert client.patch(here, json={"all_owners": False}).json()["all_owners"] is False
+    assert client.get(f"{here}/deliveries", headers=lesser).json()["data"] == [], "nothing to have again"
+
+
+def test_what_tells_of_models_is_led_nowhere_else_by_a_key_that_does_not_read_them(client):
+    reader = client.make_key("webhooks:write", "models:read", owner="bob")
+    lesser, here = (
+        client.make_key("webhooks:write", owner="bob"),
+        f"{ENDPOINTS}/{create(client, reader)['id']}",
+    )
+    problem(client.patch(here, json={"url": URL + "/2"}, headers=lesser), 403, "missing_scope")
+    assert client.patch(here, json={"url": URL + "/2"}, headers=reader).status_code == 200
+
+
 def test_a_secret_is_shown_once_and_kept_in_no_answer(client, database):
     key = {"Idempotency-Key": '"one"'}
     made, again = (client.post(ENDPOINTS, json={"url": URL}, headers=key).json() for _ in range(2))

@@ -1,13 +1,16 @@
 """Hints go out when Redis takes them and never hold anybody up when it does not."""
 
+import base64
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from uuid import UUID
 
 import pytest
 import redis
 
-from heimdall_core.jobs.hints import JOBS_QUEUE, HintPublisher
+from heimdall_core.jobs.hints import JOBS_QUEUE, SPECTROGRAM_TASK, HintPublisher
 from heimdall_core.settings import RedisSettings, Settings
 
 
@@ -50,3 +53,20 @@ def test_a_redis_that_is_away_holds_nobody_up(away: str, black_hole: str) -> Non
         publisher.hint()
     assert time.monotonic() - started < 1.0, "a thousand hints cost the caller nothing to speak of"
     publisher.close()
+
+
+def test_a_wish_for_a_spectrogram_goes_to_the_workers_and_expires(settings: Settings) -> None:
+    client = redis.Redis.from_url(settings.redis.url.get_secret_value())
+    queue = f"{settings.redis.key_prefix}{JOBS_QUEUE}"
+    client.delete(queue)
+    publisher = HintPublisher(settings.redis)
+    publisher.start()
+    publisher.ask_spectrogram(UUID(int=7), 2)
+    assert wait_until(lambda: client.llen(queue) == 1)
+    publisher.close()
+    message = json.loads(client.lindex(queue, 0) or b"")
+    assert (message["headers"]["task"], message["headers"]["expires"] is None) == (SPECTROGRAM_TASK, False)
+    _, arguments, _ = json.loads(base64.b64decode(message["body"]))
+    assert arguments == {"session_id": str(UUID(int=7)), "segment": 2}
+    client.delete(queue)
+    client.close()

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 
 from heimdall_core.database.engine import Database
 from heimdall_core.database.ids import new_id
 from heimdall_core.database.job_tables import Job, Worker
 from heimdall_core.domain.job import JobKind, Priority
 from heimdall_core.jobs.claiming import LIGHT_KINDS, WorkerIdentity, claim_job
-from heimdall_core.jobs.queue_facts import DEFAULT_POLICY, queue_facts
+from heimdall_core.jobs.queue_facts import DEFAULT_POLICY, _select_history, queue_facts
 
 HERE = WorkerIdentity(name="worker@a", host="a", boot_id="boot", has_gpu=False, memory_bytes=8 * 10**9)
 
@@ -137,3 +137,18 @@ def test_a_job_that_was_claimed_meanwhile_does_not_count_itself(database: Databa
         assert claim(database) == jobs[0]
         found = queue_facts(session, rows, DEFAULT_POLICY)
     assert [found[job].position for job in jobs] == [1, 1, 2]
+
+
+def test_a_kind_that_never_ran_is_not_looked_for_among_all_the_others(
+    database: Database, enqueue: Any
+) -> None:
+    now = datetime.now(UTC)
+    ended = {"status": "succeeded", "started_at": now - timedelta(minutes=1)}
+    enqueue([{**ended, "finished_at": now - timedelta(seconds=n)} for n in range(3000)])
+    with database.transaction() as session:
+        session.execute(text("analyze training.job"))
+        history = _select_history().compile(session.connection(), compile_kwargs={"literal_binds": True})
+        plan = "\n".join(session.scalars(text(f"explain {history}")))
+        rows = session.execute(_select_history()).all()
+    assert plan.count("using ix_job_succeeded") >= len(JobKind) - 1, plan
+    assert {row.kind: row.p50 is not None for row in rows} == {kind: kind == "train" for kind in JobKind}

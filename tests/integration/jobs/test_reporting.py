@@ -11,12 +11,11 @@ from heimdall_core.jobs.queries import (
     find_job,
     job_document,
     list_artifacts,
-    list_events,
-    list_metrics,
     newest_checkpoint,
-    read_log,
 )
+from heimdall_core.jobs.reported import list_metrics, read_log
 from heimdall_core.jobs.reporting import Report, write_report
+from tests.integration.histories import list_events
 
 CHECKPOINT = {
     "uri": "s3://b/last.ckpt",
@@ -58,7 +57,8 @@ def test_a_report_written_twice_counts_once(database: Database, held: Claim) -> 
     with database.transaction() as session:
         names = [e["event"] for e in list_events(session, held.job_id)]
         assert names == ["job.queued", "job.started", "first_step"]
-        assert read_log(session, held.job_id) == {"attempt": 1, "content": "one\ntwo\n", "next_after": 1}
+        log = read_log(session, held.job_id)
+        assert (log["attempt"], log["content"], log["next_after"]) == (1, "one\ntwo\n", 1)
         checkpoint = newest_checkpoint(session, held.job_id)
         assert checkpoint is not None
         assert checkpoint.step == 20

@@ -13,9 +13,9 @@ from heimdall_core.domain.errors import Conflict, ErrorCategory, ErrorInfo
 from heimdall_core.jobs import finishing
 from heimdall_core.jobs.claiming import Claim
 from heimdall_core.jobs.leases import Requests, extend_lease, read_requests, reap_expired
-from heimdall_core.jobs.queries import list_events
 from heimdall_core.jobs.requests import cancel_job, finish_job, pause_job, resume_job
 from heimdall_core.jobs.retrying import retry_job
+from tests.integration.histories import list_events
 
 Submit = Callable[..., str]
 ClaimNext = Callable[..., Claim | None]

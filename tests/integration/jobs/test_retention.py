@@ -26,7 +26,8 @@ from heimdall_core.database.job_tables import (
 from heimdall_core.domain.errors import Conflict, NotFound, StorageUnavailable
 from heimdall_core.domain.spec import ExportJobSpec, ExportSource, ImportJobSpec
 from heimdall_core.jobs.claiming import Claim
-from heimdall_core.jobs.queries import list_checkpoints, list_events, newest_checkpoint, read_log
+from heimdall_core.jobs.queries import list_checkpoints, newest_checkpoint
+from heimdall_core.jobs.reported import read_log
 from heimdall_core.jobs.retention import (
     delete_litter,
     delete_old_answers,
@@ -39,6 +40,7 @@ from heimdall_core.jobs.submission import submit_job
 from heimdall_core.jobs.upload_retention import delete_retired_uploads, retire_uploads
 from heimdall_core.settings import Settings
 from heimdall_core.storage import S3Store
+from tests.integration.histories import list_events
 
 Submit = Callable[..., str]
 ClaimNext = Callable[..., Claim | None]

@@ -251,6 +251,21 @@ def test_a_busy_endpoint_and_a_long_backlog_leave_room_for_others(
     assert len(claim(database)) == 2
 
 
+def test_an_owner_with_many_slow_endpoints_leaves_senders_for_the_others(
+    database: Database, make_job: MakeJob, record: Record
+) -> None:
+    for _ in range(4):
+        add_endpoint(database, owner="eve")
+    record(make_job(owner="eve"), "one", "two", "three")
+    fan_out(database)
+    theirs = add_endpoint(database, owner="bob")
+    record(make_job(owner="bob"), "four")
+    fan_out(database)
+    (first,) = claim(database, limit=1, in_flight={"eve": 7})
+    assert first.endpoint_id == theirs, "though the others have waited for longer"
+    assert len(claim(database, limit=8, in_flight={"eve": 7})) == 8, "nobody else waits"
+
+
 def test_a_replay_begins_anew_with_the_same_id(database: Database, make_job: MakeJob, record: Record) -> None:
     add_endpoint(database)
     record(make_job(), "job.queued")
@@ -299,7 +314,8 @@ def test_a_message_is_sent_soon_after_its_event_and_the_reference_verifier_takes
         wait_until(lambda: len(receiver.received) == 2)
         assert time.monotonic() - began < 3
         with database.transaction() as session:
-            rotate_secret(session, session.get_one(WebhookEndpoint, endpoint_id), SETTINGS)
+            maker = EndpointMaker(owner="ann", is_admin=True, may_read_models=True)
+            rotate_secret(session, session.get_one(WebhookEndpoint, endpoint_id), maker, SETTINGS)
         record(make_job(), "job.queued")
         wait_until(lambda: len(receiver.received) >= 3)
         endpoint = endpoint_of(database, endpoint_id)

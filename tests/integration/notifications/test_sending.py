@@ -46,6 +46,24 @@ def test_an_answer_that_comes_letter_by_letter_is_late(receive):
     assert time.monotonic() - began < 5
 
 
+def test_a_handshake_that_outlasts_the_time_is_late_whatever_the_receiver_does_then(monkeypatch, receive):
+    class SlowContext:
+        """As a TLS context: the socket is another from then on, and the alarm had none to break off."""
+
+        def wrap_socket(self, sock, server_hostname):
+            same = socket.socket(fileno=sock.detach())
+            same.settimeout(5)
+            time.sleep(0.4)
+            return same
+
+    monkeypatch.setattr(sending.ssl, "create_default_context", SlowContext)
+    with receive(slow_seconds=0.1) as receiver:
+        began = time.monotonic()
+        outcome = send(receiver.url.replace("http:", "https:"), timeout_seconds=0.2)
+    assert outcome.error == "no answer within 0.2 s"
+    assert time.monotonic() - began < 2
+
+
 def test_a_redirect_is_a_failure_and_is_not_followed(receive):
     with receive() as other, receive((302, {"Location": other.url})) as receiver:
         outcome = send(receiver.url)

@@ -17,7 +17,8 @@ from heimdall_core.database.platform_tables import RecordingSession
 from heimdall_core.domain.spec import ImportJobSpec, LimitsSpec
 from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
 from heimdall_core.jobs.finishing import Publish
-from heimdall_core.jobs.queries import list_attempts, list_events, read_log
+from heimdall_core.jobs.queries import list_attempts
+from heimdall_core.jobs.reported import read_log
 from heimdall_core.jobs.requests import cancel_job
 from heimdall_core.jobs.submission import submit_job
 from heimdall_core.recordings.archive import pack_session
@@ -25,6 +26,7 @@ from heimdall_core.registry.reading import NotRead
 from heimdall_core.settings import LeaseSettings, Settings
 from heimdall_core.simulation.world_a import simulate_sessions
 from heimdall_core.storage import S3Store
+from tests.integration.histories import list_events
 from worker import supervision
 from worker.supervision import Attempt, Host
 from worker.trainers import ForkServer

@@ -53,7 +53,7 @@ def read_to_end(descriptor: int) -> bytes:
 def test_a_trainer_reports_its_error_and_exit_code(server: ForkServer) -> None:
     trainer = server.spawn()
     trainer.send(BAD_START)
-    message = json.loads(read_to_end(trainer.events))
+    message = json.loads(read_to_end(trainer.events).splitlines()[0])
     assert message["type"] == "error"
     assert message["error"]["category"] == "bug"
     assert b"Traceback" in read_to_end(trainer.log)

@@ -11,8 +11,10 @@ from heimdall_core.database.catalogue_tables import Upload
 from heimdall_core.database.engine import Database
 from heimdall_core.domain.spec import ImportJobSpec
 from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
-from heimdall_core.jobs.queries import list_checkpoints, list_events, read_log
+from heimdall_core.jobs.queries import list_checkpoints
+from heimdall_core.jobs.reported import read_log
 from heimdall_core.jobs.submission import submit_job
+from tests.integration.histories import list_events
 from worker import reports as module
 from worker.reports import TrainerReports
 

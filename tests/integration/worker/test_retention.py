@@ -66,7 +66,7 @@ def add_checkpoint(database: Database, store: S3Store, job_id: str, step: int, *
 def test_every_rule_is_a_scheduled_task(settings: Settings) -> None:
     schedule = beat_schedule(settings.lease)
     assert set(schedule) == {task.name for task in CONTROL_TASKS}
-    assert sum("retain" in name or "sweep" in name for name in schedule) == 6
+    assert sum("retain" in name or "sweep" in name for name in schedule) == 7
 
 
 def test_nothing_old_outlives_the_tasks(plane: ControlPlane, database: Database, store: S3Store) -> None:

@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 import torch
 from sqlalchemy import func, select, update
+from starlette.testclient import TestClient
 
+from api.app import create_app
+from api.services import Services
+from heimdall_core.accounts.keys import ensure_key
 from heimdall_core.database.catalogue_tables import DatasetVersion
 from heimdall_core.database.engine import Database
 from heimdall_core.database.job_tables import Artifact, Job, JobAttempt, MetricPoint
@@ -35,7 +39,7 @@ from heimdall_core.domain.spec import (
     TrainJobSpec,
 )
 from heimdall_core.jobs.claiming import Claim, WorkerIdentity, claim_job
-from heimdall_core.jobs.queries import list_checkpoints, list_events
+from heimdall_core.jobs.queries import list_attempts, list_checkpoints
 from heimdall_core.jobs.requests import finish_job, pause_job, resume_job
 from heimdall_core.jobs.retrying import retry_job
 from heimdall_core.jobs.submission import submit_job
@@ -44,6 +48,9 @@ from heimdall_core.settings import LeaseSettings, Settings, WorkerSettings
 from heimdall_core.simulation.sites import ORIGIN, SITES
 from heimdall_core.simulation.world_a import simulate_sessions
 from heimdall_core.storage import S3Store
+from heimdall_core.telemetry.otlp import OtlpSpans
+from tests.integration.histories import list_events
+from tests.integration.otlp_receiver import otlp_receiver
 from worker.host_lock import HostLock
 from worker.slots import SlotPool
 from worker.supervision import Attempt, Host
@@ -61,6 +68,7 @@ LEASE = LeaseSettings(
     stop_grace_seconds=10,
 )
 EPOCHS = 60
+KEY = "hmd_" + "t" * 40
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +196,19 @@ def submit(database: Database, dataset: str) -> Callable[..., str]:
     return submit_training
 
 
+class NoHints:
+    """Wakes nobody."""
+
+    def start(self) -> None:
+        """Begins nothing."""
+
+    def hint(self) -> None:
+        """Is lost."""
+
+    def close(self) -> None:
+        """Ends nothing."""
+
+
 class Run:
     """One attempt in a thread of its own, watched from outside."""
 
@@ -237,9 +258,10 @@ def events(database: Database, job_id: str, name: str) -> list[dict[str, Any]]:
 
 
 def curve(database: Database, job_id: str) -> dict[tuple[str, int], float]:
+    """What a training has learnt, not how fast it was."""
     with database.transaction() as session:
         points = session.scalars(select(MetricPoint).where(MetricPoint.job_id == job_id))
-        return {(p.name, p.step): p.value for p in points}
+        return {(p.name, p.step): p.value for p in points if p.name != "samples_per_second"}
 
 
 def weights(database: Database, store: S3Store, job_id: str) -> dict[str, torch.Tensor]:
@@ -336,6 +358,11 @@ def test_finishing_early_keeps_the_best_epoch_and_goes_all_the_way(
     assert job.result is not None
     assert job.result["onnx"]["sha256"]
     assert 1 <= job.result["best_epoch"] < 2000
+    with database.transaction() as session:
+        (attempt,) = list_attempts(session, job_id)
+    assert attempt["peak_host_bytes"] > 3e8
+    assert attempt["peak_accelerator_bytes"] is None
+    assert 0.0 < attempt["seconds_per_epoch"] < 30.0
     assert events(database, job_id, "finishing_early")
 
 
@@ -466,3 +493,44 @@ def test_a_training_on_two_devices_takes_both_slots_outlives_a_killed_rank_and_e
     expected, found = (curve(database, job_id) for job_id in (alone, together))
     assert found.keys() == expected.keys()
     assert found["val_loss", 24] == pytest.approx(expected["val_loss", 24], rel=1e-3)
+
+
+def test_one_trace_leads_from_the_request_to_each_phase_of_the_trainer(
+    host: Host, database: Database, store: S3Store, settings: Settings, dataset: str
+) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    body = {
+        "kind": "train",
+        "dataset": {"name": dataset},
+        "model": {"backbone": "micro"},
+        "training": {"epochs": 2, "batch_size": 8},
+        "register": {"enabled": False},
+        "on_duplicate": "return",
+    }
+    with otlp_receiver() as collector:
+        spans = OtlpSpans("heimdall-api", collector.endpoint)
+        services = Services(settings=settings, database=database, store=store, hints=NoHints(), spans=spans)
+        with database.transaction() as session:
+            ensure_key(session, KEY, owner="alice", name="test")
+        with TestClient(create_app(services)) as client:
+            headers = {"Authorization": f"Bearer {KEY}", "traceparent": traceparent}
+            answer = client.post("/v1/jobs", json=body, headers=headers)
+        worker = OtlpSpans("heimdall-worker", collector.endpoint)
+        Run(replace(host, spans=worker)).join()
+        worker.close()
+        told = {span["name"]: span for span in collector.wait_for(8)}
+    phases = ["preparing", "training", "evaluating", "exporting", "registering"]
+    assert sorted(told) == sorted(["POST /v1/jobs", "submit job", "train attempt", *phases])
+    assert {span["trace_id"] for span in told.values()} == {traceparent[3:35]}
+    request, submission, attempt = told["POST /v1/jobs"], told["submit job"], told["train attempt"]
+    assert request["parent_id"] == "00f067aa0ba902b7"
+    assert request["http.response.status_code"] == answer.status_code == 202
+    assert answer.headers["traceparent"].split("-")[2] == request["span_id"]
+    assert submission["parent_id"] == request["span_id"]
+    assert attempt["parent_id"] == submission["span_id"]
+    assert attempt["service"] == "heimdall-worker"
+    assert attempt["heimdall.job.id"] == submission["heimdall.job.id"] == answer.json()["id"]
+    assert {told[phase]["parent_id"] for phase in phases} == {attempt["span_id"]}
+    assert "first_step" in told["training"]["events"]
+    assert 0 < sum(told[phase]["seconds"] for phase in phases) <= attempt["seconds"]
+    assert not any(span["failed"] for span in told.values())

@@ -100,11 +100,17 @@ def test_after_the_end_of_the_process_was_announced_every_stream_ends_at_once(hu
     assert (early.end, late.end) == (StreamEnd.SHUTDOWN, StreamEnd.SHUTDOWN)
 
 
-def test_no_more_streams_than_may_be(hub):
-    hub.join(follower(), 10)
-    hub.join(follower(), 10)
+def test_no_more_streams_than_may_be_whether_they_have_caught_up_or_not(hub):
+    early, late = follower(), follower()
+    hub.admit(early)
+    hub.admit(late)
+    hub.join(early, 10)
     with pytest.raises(InfrastructureError, match="open streams"):
-        asyncio.run(hub.ready())
+        hub.admit(follower())
+    assert hub.num_streams == 2
+    hub.leave(late)
+    assert hub.num_streams == 1
+    hub.admit(follower())
 
 
 def test_a_key_that_ended_or_a_token_that_expired_is_noticed():
@@ -116,6 +122,12 @@ def test_a_key_that_ended_or_a_token_that_expired_is_noticed():
 
     assert [_is_live(caller, set()) for caller in (token, of(soon), of(past))] == [True, True, False]
     assert [_is_live(CALLER, live) for live in ({"key_1"}, {"key_2"})] == [True, False]
+
+
+def test_a_stream_of_a_browser_ends_with_its_session_though_the_key_is_good():
+    caller = replace(CALLER, session_id="web_1")
+    lives = ({"key_1", "web_1"}, {"key_1"}, {"web_1"})
+    assert [_is_live(caller, live) for live in lives] == [True, False, False]
 
 
 def test_a_name_cannot_break_out_of_its_line():

@@ -14,21 +14,35 @@ from structlog.testing import capture_logs
 
 from api.callers import get_caller, get_services
 from api.dependencies import open_transaction
+from api.spectrograms import get_spectrograms
 from heimdall_core.accounts.principal import READ_SCOPES, SCOPES, Principal, anonymous
-from heimdall_core.settings import AccessSettings
+from heimdall_core.settings import AccessSettings, EventSettings
 
 ANYBODY, NAMED, CALLER = "anybody", "whoever has said who it is", "whoever may read anything"
 
 #: What each route asks for. A route that is not here fails a test: think about who may call it, then add it.
 NEEDS = {
     "GET /": ANYBODY,
+    "GET /datasets": ANYBODY,
+    "GET /datasets/new": ANYBODY,
+    "GET /datasets/{name}": ANYBODY,
+    "GET /datasets/{name}/versions/{version}": ANYBODY,
     "GET /docs": ANYBODY,
+    "GET /favicon.ico": ANYBODY,
+    "GET /fleet": ANYBODY,
     "GET /jobs/{job_id}": ANYBODY,
+    "GET /jobs/new": ANYBODY,
     "GET /livez": ANYBODY,
+    "GET /metrics": "jobs:read:all",
+    "GET /models": ANYBODY,
+    "GET /models/{name}": ANYBODY,
+    "GET /models/{name}/compare": ANYBODY,
     "GET /openapi.json": ANYBODY,
     "GET /problems": ANYBODY,
     "GET /problems/{code}": ANYBODY,
     "GET /readyz": ANYBODY,
+    "GET /recordings": ANYBODY,
+    "GET /recordings/{session_id}": ANYBODY,
     "GET /sign-in": ANYBODY,
     "GET /static/{path}": ANYBODY,
     "POST /sign-in": ANYBODY,
@@ -60,12 +74,14 @@ NEEDS = {
     "GET /v1/jobs/{job_id}/lineage": "jobs:read",
     "GET /v1/jobs/{job_id}/logs": "jobs:read",
     "GET /v1/jobs/{job_id}/metrics": "jobs:read",
+    "GET /v1/jobs/{job_id}/spec": "jobs:read",
     "POST /v1/jobs/{job_id}:cancel": "jobs:write",
     "POST /v1/jobs/{job_id}:finish": "jobs:write",
     "POST /v1/jobs/{job_id}:pause": "jobs:write",
     "POST /v1/jobs/{job_id}:resume": "jobs:write",
     "POST /v1/jobs/{job_id}:retry": "jobs:write",
     "GET /v1/jobs:compare": "jobs:read",
+    "GET /v1/jobs:schema": "jobs:read",
     "POST /v1/jobs:validate": "jobs:read",
     "GET /v1/models": "models:read",
     "GET /v1/models/{name}": "models:read",
@@ -75,6 +91,7 @@ NEEDS = {
     "GET /v1/models/{name}/versions": "models:read",
     "GET /v1/models/{name}/versions/{version}": "models:read",
     "GET /v1/models/{name}/versions/{version}/lineage": "models:read",
+    "GET /v1/models/{name}/versions/{version}/verdict": "models:read",
     "POST /v1/models/{name}/versions/{version}:promote": "models:promote",
     "GET /v1/models/{name}:compare": "models:read",
     "POST /v1/models/{name}:retrain": "jobs:write",
@@ -84,9 +101,11 @@ NEEDS = {
     "POST /v1/receivers": "recordings:write",
     "GET /v1/recording-sessions": "recordings:read",
     "GET /v1/recording-sessions/{session_id}": "recordings:read",
+    "GET /v1/recording-sessions/{session_id}/spectrogram": "recordings:read",
     "PATCH /v1/recording-sessions/{session_id}": "recordings:write",
     "POST /v1/recording-sessions:approve": "recordings:write",
     "POST /v1/recording-sessions:import": "recordings:write",
+    "POST /v1/recording-sessions:reject": "recordings:write",
     "GET /v1/schedules": "jobs:read",
     "POST /v1/schedules": "jobs:write",
     "GET /v1/schedules/{schedule_id}": "jobs:read",
@@ -159,7 +178,9 @@ class NoRefusals:
 class NoEvents:
     """A fan-out that nobody gets to follow."""
 
-    async def ready(self):
+    settings = EventSettings()
+
+    def admit(self, _follower):
         raise Passed
 
 
@@ -183,6 +204,7 @@ def statuses(app):
 
     app.dependency_overrides[get_caller] = caller_of
     app.dependency_overrides[open_transaction] = refuse_to_work
+    app.dependency_overrides[get_spectrograms] = refuse_to_work
     app.state.refusals, app.state.events = NoRefusals(), NoEvents()
 
     async def ask(routes, headers):

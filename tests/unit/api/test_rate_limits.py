@@ -3,10 +3,14 @@
 import asyncio
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.rate_limits import RateLimits
 from api.token_buckets import LocalBuckets, RateLimiter, RedisBuckets
+from heimdall_core.accounts.principal import Principal
 from heimdall_core.settings import RateLimitSettings, RedisSettings
 
 HEADERS = {"Authorization": "Bearer hmd_" + "k" * 40}
@@ -41,14 +45,67 @@ def test_beyond_the_quota_a_key_is_told_when_to_come_back(limited):
     assert refused.headers["ratelimit"].startswith('"default";r=0;t=')
 
 
-def test_another_key_has_a_quota_of_its_own_and_probes_have_none(limited):
-    for _ in range(3):
-        limited.get("/v1/nothing", headers=HEADERS)
-    other = limited.get("/v1/nothing", headers={"Authorization": "Bearer hmd_" + "o" * 40})
-    assert other.status_code == 404
-    assert other.headers["ratelimit-policy"] == '"default";q=2;w=60'
-    assert other.headers["ratelimit"].startswith('"default";r=1;t=')
+@pytest.fixture
+def known():
+    """An application that knows two keys, each of which may ask twice a minute."""
+
+    async def app(scope, receive, send):
+        authorization = Request(scope).headers.get("authorization")
+        if authorization in {"Bearer ann", "Bearer bob"}:
+            caller = Principal(owner=authorization, key_id="key_1", scopes=frozenset())
+            scope.setdefault("state", {})["caller"] = caller
+        await Response(status_code=404)(scope, receive, send)
+
+    client = TestClient(RateLimits(app, limiter=limiter(2)))
+    return lambda key: client.get("/v1/nothing", headers={"Authorization": f"Bearer {key}"})
+
+
+def test_another_key_has_a_quota_of_its_own_and_probes_have_none(known, limited):
+    assert [known("ann").status_code for _ in range(4)] == [404, 404, 404, 429]
+    other = [known("bob") for _ in range(2)]
+    assert [answer.status_code for answer in other] == [404, 404]
+    assert other[1].headers["ratelimit-policy"] == '"default";q=2;w=60'
+    assert other[1].headers["ratelimit"].startswith('"default";r=1;t=')
     assert "ratelimit" not in limited.get("/livez", headers=HEADERS).headers
+
+
+def test_a_key_that_is_known_is_not_refused_for_what_strangers_of_its_address_ask(known):
+    known("ann")
+    assert [known(f"made up {number}").status_code for number in range(3)] == [404, 429, 429]
+    assert known("ann").status_code == 404
+
+
+def test_signing_in_too_often_is_told_on_a_page_whatever_else_is_sent(limited):
+    for number in range(2):
+        made_up = {"Authorization": f"Bearer {number}", "Cookie": f"heimdall_session={number}"}
+        assert limited.post("/sign-in", data={"key": "x"}, headers=made_up).status_code == 401
+    refused = limited.post("/sign-in", data={"key": "x"})
+    assert refused.status_code == 429
+    assert "Try again in a moment" in refused.text
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_made_up_keys_have_no_quota_of_their_own(limited):
+    """Each would be looked up in the database, and have a bucket in Redis."""
+    statuses = [
+        limited.get("/v1/jobs", headers=made_up).status_code
+        for number in range(3)
+        for made_up in (
+            {"Authorization": f"Bearer hmd_{number:040}"},
+            {"Cookie": f"heimdall_session={number:043}"},
+        )
+    ]
+    assert statuses[2:] == [429] * 4
+
+
+def test_what_is_open_to_everybody_makes_no_key_good(limited):
+    statuses = [
+        limited.get(path, headers=headers, follow_redirects=False).status_code
+        for headers in (HEADERS, {"Cookie": f"heimdall_session={'x' * 43}"})
+        for path in ("/sign-in", "/v1/jobs")
+    ]
+    assert statuses[0] == 200
+    assert statuses[2:] == [429] * 2
 
 
 def test_what_is_not_modified_costs_nothing():

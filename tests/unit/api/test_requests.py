@@ -42,4 +42,5 @@ def test_readiness_names_who_does_not_answer(client):
         "database": "unavailable",
         "redis": "unavailable",
         "storage": "ok",
+        "tracking": "not_used",
     }

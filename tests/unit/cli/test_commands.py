@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import httpx
 import pytest
@@ -172,3 +173,8 @@ def test_starting_imports_nothing_heavy():
     ).stdout.split()
     heavy = {"torch", "matplotlib", "scipy", "sqlalchemy", "pydantic", "boto3", "psycopg", "numpy", "mlflow"}
     assert heavy.isdisjoint(loaded)
+
+
+def test_the_version_is_told_without_a_command():
+    told = CliRunner().invoke(main.app, ["--version"])
+    assert (told.exit_code, told.stdout) == (0, f"heimdall {version('heimdall-training')}\n")

@@ -325,3 +325,38 @@ def test_a_file_of_a_version_is_fetched_from_the_service_if_that_has_it(surface,
     with pytest.raises(NotFound) as caught:
         surface.ask(answer, "models.download", "m", 1, file="moon", to=tmp_path)
     assert caught.value.hint == "Its files: model-int8.onnx, report.json"
+
+
+SPECTROGRAM = {
+    "session_id": "s1",
+    "segment": 1,
+    "num_segments": 2,
+    "frequency_hz": [-1.0, 1.0],
+    "time_seconds": [0.01],
+    "receivers": [{"receiver": "turin", "over_floor_db": [[1.0], [2.0]]}],
+}
+
+
+def test_a_spectrogram_is_waited_for_as_long_as_the_service_says(surface, script):
+    pending = httpx.Response(202, json={"status": "pending"}, headers={"Retry-After": "2"})
+    service = script(pending, pending, httpx.Response(200, json=SPECTROGRAM))
+    found = surface.ask(service, "recordings.spectrogram", "s1", segment=1)
+    assert (found.receivers[0].over_floor_db, surface.slept) == ([[1.0], [2.0]], [2.0, 2.0])
+    assert {request.url.params["segment"] for request in service.requests} == {"1"}
+
+
+def test_a_spectrogram_that_is_never_made_is_given_up(surface, script):
+    pending = httpx.Response(202, json={"status": "pending"}, headers={"Retry-After": "1"})
+    service = script(*[pending] * 4)
+    with pytest.raises(TimeoutError, match="not made in 3 s"):
+        surface.ask(service, "recordings.spectrogram", "s1", timeout=3)
+
+
+def test_sessions_are_rejected_by_import_or_by_id(surface, script):
+    service = script(*[httpx.Response(200, json={"rejected": 2})] * 2)
+    assert surface.ask(service, "recordings.reject", import_job="job_1") == 2
+    assert surface.ask(service, "recordings.reject", ids=["a", "b"]) == 2
+    assert [sent(request) for request in service.requests] == [
+        {"import_job_id": "job_1"},
+        {"ids": ["a", "b"]},
+    ]

@@ -110,9 +110,10 @@ def test_breakdowns_by_snr_ascend_and_leave_silence_out(features, manifest, pred
 def test_the_report_is_plain_json_and_three_pictures(features, manifest, predictions, tmp_path):
     report = build_report(feature_set=features, manifest=manifest, predictions=predictions)
     paths = report.write(tmp_path / "report")
-    assert [p.name for p in paths] == ["report.json", "map.png", "error_cdf.png", "calibration.png"]
+    names = ["report.json", "map.png", "error_cdf.png", "calibration.png", "sessions.json"]
+    assert [p.name for p in paths] == names
     assert json.loads(paths[0].read_bytes()) == json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert all(p.read_bytes().startswith(PNG) and p.stat().st_size > 10_000 for p in paths[1:])
+    assert all(p.read_bytes().startswith(PNG) and p.stat().st_size > 10_000 for p in paths[1:4])
 
 
 def test_a_single_test_session_can_be_reported(features, manifest, predictions, tmp_path):
@@ -120,4 +121,4 @@ def test_a_single_test_session_can_be_reported(features, manifest, predictions, 
     single = FeatureSet(**{n: getattr(features, n) for n in features.__slots__} | {"splits": splits})
     report = build_report(feature_set=single, manifest=manifest, predictions=predictions.take(slice(1)))
     assert report.num_sessions == 1
-    assert len(report.write(tmp_path)) == 4
+    assert len(report.write(tmp_path)) == 5

@@ -2,7 +2,8 @@
 
 import pytest
 
-from heimdall_core.jobs.expectations import Pace, Span, is_like, span_of
+from heimdall_core.jobs.expectations import Pace
+from heimdall_core.jobs.spans import Span, is_like, span_of
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,12 @@ def test_a_pace_foretells_the_seconds_of_more_samples():
     assert pace.other_seconds == 22.0
     assert pace.seconds_for(80 * 10) == 30.0
     assert pace.seconds_for(80 * 100) == 102.0
+
+
+def test_the_time_of_an_epoch_counts_its_validation_too():
+    pace = Pace.of({"samples_per_second": 100.0, "epoch": 10}, 80, 30.0, seconds_per_epoch=2.0)
+    assert pace.other_seconds == 10.0
+    assert pace.seconds_for(160 * 10) == 50.0
 
 
 def test_spans_of_nothing_one_and_many():

@@ -90,6 +90,18 @@ def test_a_receiver_may_ask_for_a_longer_wait_within_bounds():
     assert [retry_after(text) for text in (None, "soon", "")] == [None, None, None]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +999999999999999999999",
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Jan +0000 00:00:00 99999999999999 01",
+    ],
+)
+def test_a_time_that_cannot_be_is_no_wait_and_no_reason_to_send_for_ever(header):
+    assert retry_after(header) is None
+
+
 def test_a_secret_is_kept_encrypted_and_a_lost_key_is_named():
     secret = make_secret()
     kept = SecretBox(SecretStr("a" * 32)).seal(secret)

@@ -54,6 +54,13 @@ def names(*addresses):
         "https://224.0.0.1/",
         "https://255.255.255.255/",
         "https://[ff02::1]/",
+        "https://[fec0::1]/",
+        "https://[3fff::1]/",
+        "https://[2001:4860::5efe:10.0.0.1]/",
+        "https://[2001:4860::200:5efe:7f00:1]/",
+        "https://192.0.0.192/opc/v1/instance/",
+        "https://192.88.99.1/",
+        "https://168.63.129.16/machine/",
     ],
 )
 def test_an_address_that_is_not_global_is_refused_however_it_is_written(url):

@@ -53,6 +53,36 @@ def test_the_percentage_never_goes_back_and_never_passes_a_hundred(
     assert target.seen[-1] <= 100.0
 
 
+def test_how_fast_epochs_were_stays_told_after_the_training() -> None:
+    class Told:
+        def __init__(self) -> None:
+            self.last: Any = None
+
+        def progress(self, progress: Any) -> None:
+            self.last = progress
+
+        def phase(self, phase: JobPhase) -> None: ...
+
+    target: Any = Told()
+    reporter = JobReporter(target)
+    reporter.phase(JobPhase.TRAINING)
+    counts = {
+        "epoch": 5,
+        "epochs": 5,
+        "step": 10,
+        "steps": 10,
+        "samples_per_second": 80.0,
+        "eta_seconds": 0.0,
+    }
+    reporter.advance(1.0, **counts)
+    assert target.last.to_dict().items() >= {"percent": 85.0, **counts}.items()
+    reporter.phase(JobPhase.REGISTERING)
+    reporter.advance(1.0)
+    later = {"percent": 100.0, "epoch": 5, "epochs": 5, "samples_per_second": 80.0}
+    passed = {"step": None, "steps": None, "eta_seconds": None}
+    assert target.last.to_dict().items() >= (later | passed).items()
+
+
 @pytest.mark.parametrize(("spread_km", "scale"), [(50.0, 50.0), (0.7, 0.7), (0.0, 0.01), (123.4, 120.0)])
 def test_the_scale_follows_the_targets(spread_km: float, scale: float) -> None:
     targets = np.array([[spread_km, -spread_km], [-spread_km, spread_km]], np.float32)

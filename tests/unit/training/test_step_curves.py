@@ -41,7 +41,7 @@ def test_every_so_many_optimizer_steps_have_one_point_of_each_curve(
     run_training(make_features(), tmp_path, reporter=reporter, store=folder_store, training=training)
     assert _points_of_steps(reporter) == steps
     newest = reporter.checkpoints[-1].metrics
-    assert newest.keys() == OF_A_STEP | {"val_loss", "val_median_error_m"}
+    assert newest.keys() == OF_A_STEP | {"val_loss", "val_median_error_m", "val_coverage_68"}
     last = [values for _, _, values in reporter.points if "train_loss" in values][-1]
     assert newest["train_loss"] == last["train_loss"]
 

@@ -100,7 +100,10 @@ def test_progress_metrics_and_the_first_step_are_reported(
     assert percents == sorted(percents)
     assert len(reporter.events_named("first_step")) == 1
     named = {name for _, _, values in reporter.points for name in values}
-    assert named == {"train_loss", "grad_norm", "learning_rate", "val_loss", "val_median_error_m"}
+    of_validation = {"val_loss", "val_median_error_m", "val_coverage_68"}
+    assert named == {"train_loss", "grad_norm", "learning_rate", "samples_per_second"} | of_validation
+    speeds = [(step, epoch) for step, epoch, values in reporter.points if "samples_per_second" in values]
+    assert speeds == [(2, 1), (5, 2)]
     validated = [epoch for _, epoch, values in reporter.points if "val_loss" in values]
     assert validated == [1, 2]
     assert reporter.checkpoints[-1].epoch == 2

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from heimdall_core.domain.job import JobPhase
 from heimdall_core.domain.ports import Artifact, Checkpoint, Progress, StoredObject
@@ -31,7 +33,8 @@ def messages(read_end: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in os.read(read_end, 1_000_000).splitlines()]
 
 
-def test_every_kind_of_report_is_one_line(pipe: tuple[int, int]) -> None:
+def test_every_kind_of_report_is_one_line(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1700000000.5)
     reporter = PipeReporter(pipe[1])
     reporter.phase(JobPhase.TRAINING)
     reporter.metrics({"loss": 1.0}, step=1, epoch=0)
@@ -39,7 +42,7 @@ def test_every_kind_of_report_is_one_line(pipe: tuple[int, int]) -> None:
     reporter.checkpoint(Checkpoint(object=STORED, epoch=1, step=9, metrics={"val_loss": 2.0}))
     reporter.artifact(Artifact(name="a.txt", kind="report", object=STORED))
     assert messages(pipe[0]) == [
-        {"type": "phase", "phase": "training"},
+        {"type": "phase", "phase": "training", "at": 1700000000.5},
         {"type": "metrics", "values": {"loss": 1.0}, "step": 1, "epoch": 0},
         {"type": "event", "name": "resumed", "data": {"step": 4}},
         {
@@ -65,6 +68,12 @@ def test_every_kind_of_report_is_one_line(pipe: tuple[int, int]) -> None:
             },
         },
     ]
+
+
+def test_progress_tells_the_memory_that_the_trainer_holds(pipe: tuple[int, int]) -> None:
+    PipeReporter(pipe[1]).progress(Progress(step=1, steps=1))
+    [told] = [m["progress"]["memory_bytes"] for m in messages(pipe[0])]
+    assert 10_000_000 < told < 1_000_000_000_000
 
 
 def test_progress_is_throttled_but_its_last_step_is_told(pipe: tuple[int, int]) -> None:
@@ -109,3 +118,19 @@ def test_a_request_to_stop_is_seen(pipe: tuple[int, int]) -> None:
     assert reporter.stop_requested() is None
     reporter.request_stop("cancel")
     assert reporter.stop_requested() == "cancel"
+
+
+def test_what_a_person_wants_to_read_is_in_the_log_as_well(pipe: tuple[int, int]) -> None:
+    reporter = PipeReporter(pipe[1])
+    with capture_logs() as lines:
+        reporter.phase(JobPhase.TRAINING)
+        reporter.metrics({"train_loss": 1.0}, step=1, epoch=1)
+        reporter.metrics({"val_loss": 1.2345678, "val_bad": math.nan}, step=2, epoch=1)
+        reporter.event("features_ready", cached=True)
+        reporter.event("tracking_unavailable", message="away", event="a name that the log has for itself")
+    assert lines == [
+        {"event": "phase", "log_level": "info", "phase": "training"},
+        {"event": "validated", "log_level": "info", "epoch": 1, "step": 2, "val_loss": 1.2346},
+        {"event": "features_ready", "log_level": "info", "cached": True},
+        {"event": "tracking_unavailable", "log_level": "warning", "message": "away"},
+    ]

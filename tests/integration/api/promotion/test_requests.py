@@ -28,6 +28,7 @@ def test_what_does_not_exist_cannot_be_promoted_or_rolled_back(client, registry)
     registry.train()
     problem(promote(client, 2), 404, "model_version_not_found")
     problem(client.get(f"{MODEL}:compare?versions=1,2"), 404, "model_version_not_found")
+    problem(client.get(f"{MODEL}/versions/2/verdict"), 404, "model_version_not_found")
     assert aliases(client) == (None, None)
 
 
@@ -150,3 +151,36 @@ def test_promotions_at_once_leave_one_chain_of_champions(client, registry):
     assert chain[0] == (None, 1)
     assert all(later[0] == earlier[1] for earlier, later in pairwise(chain))
     assert aliases(client) == (chain[-1][1], chain[-1][0])
+
+
+def test_the_verdict_can_be_seen_before_it_is_asked_for_and_changes_nothing(client, registry):
+    registry.train(1000.0, promote="if_better")
+    registry.train(2000.0)
+    before = events(client)
+    reader = client.make_key("models:read")
+    told = client.get(f"{MODEL}/versions/2/verdict", headers=reader).json()
+    assert (told["passed"], failed(told)) == (False, ["median_error_m"])
+    assert told == problem(promote(client, 2), 409, "promotion_refused")["verdict"]
+    assert (aliases(client), events(client)) == ((1, None), before)
+    registry.train(900.0)
+    assert client.get(f"{MODEL}/versions/3/verdict").json()["passed"]
+
+
+def test_a_verdict_that_nothing_was_measured_for_names_the_evaluate_job(client, registry):
+    registry.train(1000.0, promote="if_better")
+    registry.train(900.0, dataset=2)
+    told = client.get(f"{MODEL}/versions/2/verdict").json()
+    assert "same_test_split" in failed(told)
+    assert [body["kind"] for body in told["evaluate"]] == ["evaluate"]
+
+
+def test_the_list_of_models_tells_of_their_champions(client, registry):
+    registry.train(1000.0)
+    (none,) = client.get("/v1/models").json()["data"]
+    assert (none["num_versions"], none["newest_version"], none["champion"]) == (1, 1, None)
+    registry.train(900.0)
+    promote(client, 1)
+    (model,) = client.get("/v1/models").json()["data"]
+    assert (model["num_versions"], model["newest_version"]) == (2, 2)
+    assert (model["champion"]["version"], model["champion"]["verified"]) == (1, True)
+    assert model["champion"]["metrics"]["median_error_m"] == 1000.0
