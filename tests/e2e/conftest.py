@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from heimdall_client import Dataset, Job, NotFound
 from tests.acceptance.conftest import archives
 from tests.e2e.stack import Stack, running, started
 
@@ -59,19 +60,22 @@ def service() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def dataset(service: Stack, archives: dict[str, bytes]) -> dict[str, Any]:
+def dataset(service: Stack, archives: dict[str, bytes]) -> Dataset:
     """Sixty sessions of world A as a small dataset."""
-    known = service.http.get("/v1/datasets/tiny")
-    return known.json() if known.is_success else service.freeze("tiny", archives)
+    try:
+        return service.heimdall.datasets.get("tiny")
+    except NotFound:
+        service.freeze("tiny", archives)
+        return service.heimdall.datasets.get("tiny")
 
 
 @pytest.fixture(scope="session")
-def trained(service: Stack, dataset: dict[str, Any]) -> list[dict[str, Any]]:
+def trained(service: Stack, dataset: Dataset) -> list[Job]:
     """Two trainings to their end, each a version of the model."""
-    jobs = service.get("/v1/jobs", tag="e2e:trained", status="succeeded")["data"]
+    jobs = service.tagged("trained", status="succeeded")
     if len(jobs) < 2:
         jobs = [service.submit("trained", epochs=6, seed=seed) for seed in (1, 2)]
-    return sorted((service.finished(job["id"]) for job in jobs), key=lambda job: job["created_at"])
+    return sorted((service.finished(job.id) for job in jobs), key=lambda job: job.created_at)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,43 +13,68 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.conftest import Service, free_port, heimdall
+from heimdall_client import HeimdallClient, Job
+from tests.acceptance.conftest import free_port, heimdall
 
 
 @dataclass(frozen=True)
-class Stack(Service):
-    """A running service, and the key of whoever runs it."""
+class Stack:
+    """A running service, its client, and the key of whoever runs it."""
 
-    url: str
+    home: Path
     key: str
+    heimdall: HeimdallClient
 
-    def freeze(self, name: str, archives: dict[str, bytes]) -> dict[str, Any]:
+    @property
+    def url(self) -> str:
+        return self.heimdall.url
+
+    def freeze(self, name: str, archives: dict[str, bytes]) -> None:
         """A dataset of recordings that come in by upload."""
-        job = self.finished(self.upload(archives, auto_approve=True)["id"])
-        query = {"import_job_ids": [job["id"]]}
-        split = {"strategy": "spatial_block", "block_km": 20}
-        version: dict[str, Any] = self.post("/v1/datasets", {"name": name, "query": query, "split": split})
-        return version
+        folder = self.home / "recordings"
+        folder.mkdir()
+        for file, data in archives.items():
+            (folder / file).write_bytes(data)
+        upload = self.heimdall.recordings.upload([folder], auto_approve=True)
+        query = {"import_job_ids": [self.finished(upload.id).id]}
+        self.heimdall.datasets.create(name, query=query, split={"strategy": "spatial_block", "block_km": 20})
 
-    def submit(self, tag: str, **training: Any) -> dict[str, Any]:
+    def submit(self, tag: str, **training: Any) -> Job:
         """A small training that can be found by its tag."""
-        body = {
-            "kind": "train",
-            "dataset": {"name": "tiny"},
-            "model": {"backbone": "micro"},
-            "training": {"batch_size": 16, **training},
-            "tags": {"e2e": tag},
-        }
-        job: dict[str, Any] = self.post("/v1/jobs", body)
-        return job
+        return self.heimdall.jobs.train(
+            "tiny",
+            model={"backbone": "micro"},
+            training={"batch_size": 16, **training},
+            tags={"e2e": tag},
+        )
+
+    def job(self, job_id: str) -> Job:
+        """A job as it is now."""
+        return self.heimdall.jobs.get(job_id)
+
+    def tagged(self, tag: str, *, status: str | None = None) -> list[Job]:
+        """The jobs with the tag, newest first."""
+        return list(self.heimdall.jobs.list(tag=f"e2e:{tag}", status=status))
+
+    def finished(self, job_id: str) -> Job:
+        """The job once it has succeeded."""
+        return self.heimdall.jobs.wait(job_id, timeout=180)
+
+    def ended(self, job_id: str) -> Job:
+        """The job once it has ended, well or not."""
+        return self.heimdall.jobs.wait(job_id, timeout=180, check=False)
+
+    def champion(self) -> int | None:
+        """The version of the model that is the champion."""
+        return self.heimdall.models.get("localization").champion_version
 
     def new_key(self, name: str, *scopes: str) -> str:
         """A key that may do this much."""
-        return str(self.post("/v1/api-keys", {"name": name, "scopes": list(scopes)})["key"])
+        return self.heimdall.api_keys.create(name, scopes=scopes).key
 
     def kill_api(self) -> None:
         """As a crash would; ``heimdall up`` starts it anew."""
-        os.kill(self.pid_of("api"), signal.SIGKILL)
+        os.kill(pid_of(self.home, "api"), signal.SIGKILL)
 
     def await_api(self, *, seconds: float = 60) -> None:
         """Returns once the API answers again."""
@@ -84,6 +109,11 @@ def running(home: Path) -> Iterator[Stack]:
     """The service that was started with data in ``home``; it stays."""
     url = str(json.loads((home / "state.json").read_text())["url"])
     key = (home / "api-key").read_text().strip()
-    headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=30) as http:
-        yield Stack(home=home, http=http, url=url, key=key)
+    with HeimdallClient(url, key) as client:
+        yield Stack(home=home, key=key, heimdall=client)
+
+
+def pid_of(home: Path, process: str) -> int:
+    """Of one of the service's processes."""
+    state = json.loads(heimdall("status", "--json", "--home", str(home)).stdout)
+    return int(next(p["pid"] for p in state["processes"] if p["name"] == process))

@@ -49,23 +49,23 @@ NARROW = {"width": 360, "height": 780}
 @pytest.fixture(scope="session")
 def failed(service, dataset):
     """A training that cannot learn: its learning rate is far too large, and nothing clips the gradient."""
-    found = service.get("/v1/jobs", tag="e2e:failed")["data"]
+    found = service.tagged("failed")
     job = (
         found[0]
         if found
         else service.submit("failed", epochs=50, learning_rate=1, gradient_clip=None, seed=3)
     )
-    return service.wait_for(job["id"], lambda job: job["is_terminal"])
+    return service.ended(job.id)
 
 
 @pytest.fixture(scope="session")
 def paths(service, trained, failed):
     """The address of each page."""
     places = {
-        "job": trained[0]["id"],
-        "failed": failed["id"],
-        "imported": service.get("/v1/jobs", kind="import")["data"][0]["id"],
-        "session": service.get("/v1/recording-sessions", limit=1)["data"][0]["id"],
+        "job": trained[0].id,
+        "failed": failed.id,
+        "imported": next(iter(service.heimdall.jobs.list(kind="import"))).id,
+        "session": next(iter(service.heimdall.recordings.list(limit=1))).id,
     }
     return {name: path.format(**places) for name, path in PAGES.items()}
 

@@ -7,13 +7,13 @@ from playwright.sync_api import expect
 @pytest.fixture
 def other(service, trained):
     """A version that is not the champion."""
-    champion = service.get("/v1/models/localization")["champion_version"]
-    versions = [job["result"]["model"]["version"] for job in trained]
+    champion = service.champion()
+    versions = [job.result["model"]["version"] for job in trained]
     return next(version for version in versions if version != champion)
 
 
 def test_two_versions_are_compared(window, service, other):
-    champion = service.get("/v1/models/localization")["champion_version"]
+    champion = service.champion()
     page = window.page
     window.show("/models/localization")
     for version in (champion, other):
@@ -28,7 +28,7 @@ def test_two_versions_are_compared(window, service, other):
 
 def test_a_version_is_promoted_past_the_gate_with_a_reason_and_rolled_back(window, service, other):
     page = window.page
-    model = service.get("/v1/models/localization")
+    champion = service.champion()
     window.show(f"/models/localization?version={other}")
     page.get_by_role("button", name="Promote", exact=True).click()
     dialog = page.get_by_role("dialog").filter(has_text="Median error")
@@ -40,8 +40,8 @@ def test_a_version_is_promoted_past_the_gate_with_a_reason_and_rolled_back(windo
     dialog.get_by_role("button", name="Promote").click()
     expect(dialog).to_be_hidden()
     expect(page.get_by_text(f"champion v{other}")).to_be_visible()
-    assert service.get("/v1/models/localization")["champion_version"] == other
-    page.get_by_role("button", name=f"Roll back to v{model['champion_version']}").click()
-    page.get_by_role("button", name=f"Roll back to version {model['champion_version']}").click()
-    expect(page.get_by_text(f"champion v{model['champion_version']}")).to_be_visible()
-    assert service.get("/v1/models/localization")["champion_version"] == model["champion_version"]
+    assert service.champion() == other
+    page.get_by_role("button", name=f"Roll back to v{champion}").click()
+    page.get_by_role("button", name=f"Roll back to version {champion}").click()
+    expect(page.get_by_text(f"champion v{champion}")).to_be_visible()
+    assert service.champion() == champion

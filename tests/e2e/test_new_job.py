@@ -94,7 +94,7 @@ def test_lists_switches_and_what_may_be_left_out(window, trained):
 
 
 def test_a_clone_is_filled_with_what_differs_from_the_defaults(window, trained):
-    page = open_form(window, f"?clone={trained[0]['id']}")
+    page = open_form(window, f"?clone={trained[0].id}")
     assert json.loads(page.get_by_role("textbox", name="Request as JSON").input_value()) == {
         "kind": "train",
         "dataset": {"name": "tiny", "version": 1},
@@ -121,13 +121,13 @@ def test_an_evaluation_is_asked_for_by_keyboard_alone(window, service, trained):
     press_until_focused(page, "#submit")
     page.keyboard.press("Enter")
     page.wait_for_url("**/jobs/job_*")
-    job = service.get(f"/v1/jobs/{page.url.rsplit('/', 1)[1]}")
-    assert (job["kind"], job["spec"]["dataset"]["name"], job["spec"]["model"]["name"]) == (
+    job = service.job(page.url.rsplit("/", 1)[1])
+    assert (job.kind, job.spec["dataset"]["name"], job.spec["model"]["name"]) == (
         "evaluate",
         "tiny",
         "localization",
     )
-    service.finished(job["id"])
+    service.finished(job.id)
 
 
 def press_until_focused(page, selector):
@@ -144,8 +144,8 @@ def test_pressing_twice_queues_one_job(window, service, dataset):
     expect(page.locator("#verdict")).to_contain_text("Ready")
     page.get_by_role("button", name="Queue the job").dblclick()
     page.wait_for_url("**/jobs/job_*")
-    (job,) = service.get("/v1/jobs", tag=f"e2e:{tag}")["data"]
-    service.finished(job["id"])
+    (job,) = service.tagged(tag)
+    service.finished(job.id)
 
 
 def test_the_commands_run_as_they_are(window, service, dataset, tmp_path):
@@ -159,8 +159,8 @@ def test_the_commands_run_as_they_are(window, service, dataset, tmp_path):
     program = tmp_path / "submit.py"
     program.write_text(page.locator("#python").text_content())
     told = ran([sys.executable, str(program)], environment)
-    other = service.get(f"/v1/jobs/{told.split()[0]}")
-    assert other["spec"] == job["spec"]
+    other = service.job(told.split()[0])
+    assert other.spec == job["spec"]
     assert "succeeded" in told
     service.finished(job["id"])
 

@@ -42,9 +42,9 @@ def test_a_person_comes_to_the_page_that_was_asked_for_and_goes(open_window, ser
 
 
 def test_a_session_ends_with_its_key(open_window, service):
-    made = service.post("/v1/api-keys", {"name": "short", "scopes": ["jobs:read"]})
-    window = open_window(key=made["key"])
-    assert service.http.delete(f"/v1/api-keys/{made['id']}").is_success
+    made = service.heimdall.api_keys.create("short", scopes=["jobs:read"])
+    window = open_window(key=made.key)
+    service.heimdall.api_keys.revoke(made.id)
     window.page.goto("/fleet")
     expect(window.page).to_have_url(f"{window.url}/sign-in?next=%2Ffleet")
     window.forgive("401")
@@ -69,7 +69,7 @@ def test_who_may_only_look_is_offered_nothing_else(open_window, service, trained
     window = open_window(key=key)
     for path in (
         "/",
-        f"/jobs/{trained[0]['id']}",
+        f"/jobs/{trained[0].id}",
         "/models/localization",
         "/fleet",
         "/recordings",

@@ -36,14 +36,14 @@ def endless_training(service, tag):
     try:
         yield job
     finally:
-        if not service.get(f"/v1/jobs/{job['id']}")["is_terminal"]:
-            service.post(f"/v1/jobs/{job['id']}:cancel")
+        if not service.job(job.id).is_terminal:
+            service.heimdall.jobs.cancel(job)
         await_end(service, job)
 
 
 def await_end(service, job):
     deadline = time.monotonic() + 60
-    while not service.get(f"/v1/jobs/{job['id']}")["is_terminal"]:
+    while not service.job(job.id).is_terminal:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -85,25 +85,25 @@ def test_a_job_comes_to_the_list_by_itself_and_is_cancelled_from_its_page(window
     window.show("/?tag=e2e:cancelled")
     mark(page)
     with endless_training(service, "cancelled") as job:
-        row = page.locator("tbody#rows tr", has=page.get_by_role("link", name=job["id"][:12]))
+        row = page.locator("tbody#rows tr", has=page.get_by_role("link", name=job.id[:12]))
         expect(row).to_be_visible(timeout=15_000)
         expect(row).to_contain_text("running", timeout=60_000)
         assert is_same(page)
         row.get_by_role("link").first.click()
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("button", name="Keep as it is").click()
-        assert not service.get(f"/v1/jobs/{job['id']}")["is_terminal"]
+        assert not service.job(job.id).is_terminal
         expect(page.get_by_role("button", name="Cancel")).to_be_focused()
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("button", name="Cancel the job").click()
         expect(page.locator("#badge")).to_have_text("cancelled", timeout=30_000)
-        assert service.get(f"/v1/jobs/{job['id']}")["status"] == "cancelled"
+        assert service.job(job.id).status == "cancelled"
 
 
 def test_several_jobs_are_cancelled_together(window, service, dataset):
     later = "2099-01-01T00:00:00Z"
     body = {"kind": "train", "dataset": {"name": "tiny"}, "not_before": later, "tags": {"e2e": "together"}}
-    jobs = [service.post("/v1/jobs", body) for _ in range(3)]
+    jobs = [service.heimdall.jobs.create(body) for _ in range(3)]
     page = window.page
     window.show("/?tag=e2e:together&status=queued")
     expect(page.locator("tbody#rows tr")).to_have_count(3)
@@ -112,13 +112,13 @@ def test_several_jobs_are_cancelled_together(window, service, dataset):
     window.picture("cancel-together", whole=False)
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(page.locator("tbody#rows tr")).to_have_count(0, timeout=15_000)
-    assert {service.get(f"/v1/jobs/{job['id']}")["status"] for job in jobs} == {"cancelled"}
+    assert {service.job(job.id).status for job in jobs} == {"cancelled"}
 
 
 def test_a_killed_api_is_waited_for_and_the_curves_go_on(window, service, dataset):
     page = window.page
     with endless_training(service, "killed") as job:
-        window.show(f"/jobs/{job['id']}")
+        window.show(f"/jobs/{job.id}")
         before = await_points(window, 2)
         mark(page)
         connection = page.locator("#connection")
