@@ -119,7 +119,7 @@ bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: h
 	$(BENCH).hyperparameters --seeds 1
 	$(BENCH).receivers --epochs 8
 	$(BENCH).powder --receivers 7
-	$(BENCH).powder --receivers 25 --epochs 100 --batch-size 16 --learning-rate 1e-3 --seeds 1
+	$(BENCH).powder --receivers 25 --epochs 200 --batch-size 16 --learning-rate 1e-3 --seeds 1
 
 .PHONY: bench-export
 bench-export: venv ## ONNX Runtime against PyTorch, and the time an export takes
