@@ -32,6 +32,7 @@ _HEADERS: Final = {
 class _Versioned(Extension):
     """Names static files in templates by the digest of all: browsers keep them until one changes."""
 
+    # Jinja fixes the parameters.
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
         return source.replace('="/static/', f'="/static/{STATIC_DIGEST}/')
 

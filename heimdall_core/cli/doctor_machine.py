@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -44,10 +45,7 @@ def machine_checks(folders: Mapping[str, Path]) -> list[Check]:
     return [
         Check(subject="python", run=check_python),
         Check(subject="memory", run=check_memory),
-        *(
-            Check(subject="disk", run=lambda name=name, path=path: check_folder(name, path))  # type: ignore[misc]
-            for name, path in folders.items()
-        ),
+        *(Check(subject="disk", run=partial(check_folder, name, path)) for name, path in folders.items()),
         Check(
             subject="accelerator", run=check_accelerator, limit_seconds=TORCH_SECONDS + TIMEOUT_SECONDS + 1
         ),

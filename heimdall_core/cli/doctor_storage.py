@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -56,7 +57,7 @@ def storage_checks(settings: StorageSettings) -> list[Check]:
         *(
             Check(
                 subject="bucket",
-                run=lambda bucket=bucket, setting=setting: check_bucket(settings, bucket, setting),  # type: ignore[misc]
+                run=partial(check_bucket, settings, bucket, setting),
                 limit_seconds=BUCKET_SECONDS,
             )
             for setting, bucket in buckets.items()

@@ -76,13 +76,14 @@ def elsewhere() -> Surroundings:
 def deployment() -> Surroundings:
     """What the settings of this process name."""
     title = "the services that HEIMDALL_* settings name"
-    api = {"api_url": os.environ.get("HEIMDALL_URL"), "api_key": os.environ.get("HEIMDALL_API_KEY")}
+    url, key = os.environ.get("HEIMDALL_URL"), os.environ.get("HEIMDALL_API_KEY")
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
-        return Surroundings(title=title, problems=tuple(settings_problems(error)), **api)  # type: ignore[arg-type]
+        problems = tuple(settings_problems(error))
+        return Surroundings(title=title, problems=problems, api_url=url, api_key=key)
     folders = {"HEIMDALL_HOME": settings.home, "HEIMDALL_CACHE_DIR": settings.cache_dir}
-    return Surroundings(title=title, settings=settings, folders=folders, **api)  # type: ignore[arg-type]
+    return Surroundings(title=title, settings=settings, folders=folders, api_url=url, api_key=key)
 
 
 def local_stack(place: Home, state: StackState) -> Surroundings:

@@ -6,7 +6,7 @@ Plain dataclasses whose ``Annotated`` bounds pydantic enforces at the edges (``e
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
@@ -337,17 +337,17 @@ def spec_to_dict(spec: JobSpec) -> dict[str, object]:
     return asdict(spec) | {"not_before": not_before}
 
 
-def _sub(data: Mapping[str, object], key: str) -> dict[str, object]:
+def _sub(data: Mapping[str, object], key: str) -> dict[str, Any]:
     value = data.get(key) or {}
     if not isinstance(value, Mapping):
         raise TypeError(f"{key} must be an object")
     return dict(value)
 
 
-def _training(data: Mapping[str, object]) -> TrainingSpec:
+def _training(data: Mapping[str, Any]) -> TrainingSpec:
     radio_map = _sub(data, "radio_map")
     rest = {key: value for key, value in data.items() if key != "radio_map"}
-    return TrainingSpec(radio_map=RadioMapSpec(**radio_map) if radio_map else None, **rest)  # type: ignore[arg-type]
+    return TrainingSpec(radio_map=RadioMapSpec(**radio_map) if radio_map else None, **rest)
 
 
 def _model_ref(value: object) -> ModelRef | None:
@@ -365,14 +365,14 @@ def train_spec_from_dict(data: Mapping[str, object]) -> TrainJobSpec:
     assert isinstance(outputs, list | tuple)
     return TrainJobSpec(
         kind="train",
-        dataset=DatasetRef(**_sub(data, "dataset")),  # type: ignore[arg-type]
-        model=ModelSpec(**_sub(data, "model")),  # type: ignore[arg-type]
+        dataset=DatasetRef(**_sub(data, "dataset")),
+        model=ModelSpec(**_sub(data, "model")),
         training=_training(_sub(data, "training")),
-        resources=ResourcesSpec(**_sub(data, "resources")),  # type: ignore[arg-type]
-        export=ExportSpec(outputs=tuple(ExportOutput(**o) for o in outputs), **export),  # type: ignore[arg-type]
-        register=RegisterSpec(**_sub(data, "register")),  # type: ignore[arg-type]
-        limits=LimitsSpec(**_sub(data, "limits")),  # type: ignore[arg-type]
+        resources=ResourcesSpec(**_sub(data, "resources")),
+        export=ExportSpec(outputs=tuple(ExportOutput(**o) for o in outputs), **export),
+        register=RegisterSpec(**_sub(data, "register")),
+        limits=LimitsSpec(**_sub(data, "limits")),
         init_from=_model_ref(data.get("init_from")),
         priority=Priority(str(data.get("priority", "normal"))),
-        tags=_sub(data, "tags"),  # type: ignore[arg-type]
+        tags=_sub(data, "tags"),
     )

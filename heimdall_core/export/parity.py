@@ -199,6 +199,7 @@ def _length_units(expected: Array, actual: Array, plane_scale_km: float) -> NDAr
     return np.abs(expected.astype(float) - actual) / 1e3 / plane_scale_km
 
 
+# One of ``_UNITS``, whose members take the same arguments.
 def _plain(expected: Array, actual: Array, plane_scale_km: float) -> NDArray[np.float64]:  # noqa: ARG001
     return np.abs(expected.astype(float) - actual)
 

@@ -91,7 +91,7 @@ class _Exporter(SpanExporter):
 
     def shutdown(self) -> None:
         """Gives up what it was sending."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # as the exporter states no types
 
 
 class _OtlpSpan:

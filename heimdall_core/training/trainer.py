@@ -38,6 +38,7 @@ class _Unprofiled(PassThroughProfiler):
 
     _nothing = nullcontext()
 
+    # Lightning fixes the parameters.
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing."""
         return self._nothing

@@ -102,17 +102,13 @@ class Service:
         return job
 
     def pid_of(self, process: str) -> int:
-        command = [
-            sys.executable,
-            "-m",
-            "heimdall_core.cli.main",
-            "status",
-            "--json",
-            "--home",
-            str(self.home),
-        ]
-        state = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-        return int(next(p["pid"] for p in state["processes"] if p["name"] == process))
+        return pid_of(self.home, process)
+
+
+def pid_of(home: Path, process: str) -> int:
+    """Of one of the service's processes."""
+    state = json.loads(heimdall("status", "--json", "--home", str(home)).stdout)
+    return int(next(p["pid"] for p in state["processes"] if p["name"] == process))
 
 
 def heimdall(*arguments: str) -> subprocess.CompletedProcess[str]:

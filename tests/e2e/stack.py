@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 
 from heimdall_client import HeimdallClient, Job
-from tests.acceptance.conftest import free_port, heimdall
+from tests.acceptance.conftest import free_port, heimdall, pid_of
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,10 @@ class Stack:
 
     def freeze(self, name: str, archives: dict[str, bytes]) -> None:
         """A dataset of recordings that come in by upload."""
-        folder = self.home / "recordings"
-        folder.mkdir()
-        for file, data in archives.items():
-            (folder / file).write_bytes(data)
-        upload = self.heimdall.recordings.upload([folder], auto_approve=True)
+        with tempfile.TemporaryDirectory() as folder:
+            for file, data in archives.items():
+                Path(folder, file).write_bytes(data)
+            upload = self.heimdall.recordings.upload([folder], auto_approve=True)
         query = {"import_job_ids": [self.finished(upload.id).id]}
         self.heimdall.datasets.create(name, query=query, split={"strategy": "spatial_block", "block_km": 20})
 
@@ -111,9 +111,3 @@ def running(home: Path) -> Iterator[Stack]:
     key = (home / "api-key").read_text().strip()
     with HeimdallClient(url, key) as client:
         yield Stack(home=home, key=key, heimdall=client)
-
-
-def pid_of(home: Path, process: str) -> int:
-    """Of one of the service's processes."""
-    state = json.loads(heimdall("status", "--json", "--home", str(home)).stdout)
-    return int(next(p["pid"] for p in state["processes"] if p["name"] == process))
