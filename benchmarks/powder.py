@@ -116,12 +116,14 @@ def main() -> int:
     options = _parse()
     data = powder_data(options.folder, options.receivers)
     rows: dict[str, list[Scores]] = {"LocalizationNet": []}
+    mixture_nll: list[float] = []
     for seed in range(options.seeds):
-        rows["LocalizationNet"].append(
-            _score_folds(data, partial(_network, data, options, seed), seed, options)
-        )
+        predicted = _predict_folds(data, partial(_network, data, options, seed), seed, options)
+        rows["LocalizationNet"].append(score(*predicted, unit_m=1.0))
+        if found := predicted[0].mixture_nll_per_m2(predicted[1]):
+            mixture_nll.append(found)
     for name in options.rivals:
-        rows[name] = [_score_folds(data, _rival(data, name), 0, options)]
+        rows[name] = [score(*_predict_folds(data, _rival(data, name), 0, options), unit_m=1.0)]
     print(f"\nPOWDER-{options.receivers}, folds {options.folds}, {options.seeds} seeds, {options.backbone}")
     print("| estimator | mean / median / RMSE | NLL per m² | 68 % coverage |\n|---|---|---|---|")
     for name, scores in rows.items():
@@ -131,23 +133,25 @@ def main() -> int:
             k: stdev([getattr(s, k) for s in rows["LocalizationNet"]]) for k in ("mean", "median", "nll")
         }
         print("standard deviation over seeds:", {k: round(v, 3) for k, v in spread.items()})
+    if mixture_nll:
+        print(f"NLL per m² of the mixture itself: {fmean(mixture_nll):.3f}")
     print(json.dumps({name: [asdict(s) for s in scores] for name, scores in rows.items()}))
     return 0
 
 
-def _score_folds(
+def _predict_folds(
     data: PowderData,
     predict: Callable[[FeatureSet, int], PlaneGaussians],
     seed: int,
     options: argparse.Namespace,
-) -> Scores:
-    """Of all test sessions of the folds together."""
+) -> tuple[PlaneGaussians, NDArray[np.float64]]:
+    """Predictions of all test sessions of the folds together, and their targets (N, 2) in km."""
     parts, targets = [], []
     for fold in options.folds:
         features = with_splits(data.features, data.splits(fold, seed))
         parts.append(predict(features, fold))
         targets.append(features.targets_km[features.indices("test")].astype(np.float64))
-    return score(PlaneGaussians.concatenate(parts), np.concatenate(targets), unit_m=1.0)
+    return PlaneGaussians.concatenate(parts), np.concatenate(targets)
 
 
 def _network(
@@ -156,7 +160,12 @@ def _network(
     plan = RunPlan(
         name=f"powder-{data.num_receivers}-fold{fold}-seed{seed}-{options.backbone}",
         data={"powder": data.num_receivers, "fold": fold, "seed": seed},
-        model=ModelSpec(backbone=options.backbone, covariance="full", components=options.components),
+        model=ModelSpec(
+            backbone=options.backbone,
+            covariance="full",
+            components=options.components,
+            point_estimate=options.point_estimate,
+        ),
         training=TrainingSpec(
             epochs=options.epochs,
             batch_size=options.batch_size,
@@ -188,6 +197,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbone", default="micro")
     parser.add_argument("--components", type=int, default=1, help="more than 1: a mixture")
+    parser.add_argument("--point-estimate", choices=("mean", "median"), default="mean", help="of a mixture")
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--patience", type=int, default=None)
     parser.add_argument("--keep", choices=("best", "last"), default="last")

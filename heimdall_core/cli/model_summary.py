@@ -25,7 +25,7 @@ def facts_of(version: Json) -> Iterator[tuple[str, str]]:
     names = [_receiver(receiver) for receiver in facts.get("receivers") or ()]
     if names:
         yield "receivers", f"{len(names)}: {', '.join(names)}"
-    for name in ("backbone", "covariance", "components"):
+    for name in ("backbone", "covariance", "components", "point_estimate"):
         if name in facts:
             yield name, str(facts[name])
     yield "ONNX", f"{size(onnx['bytes'])}  {onnx['uri']}"

@@ -16,6 +16,7 @@ from heimdall_core.domain.manifest import Split
 _MAX_SECONDS = 2_000_000_000
 Name = Annotated[str, MinLen(1), MaxLen(100)]
 Id = Annotated[str, MinLen(1), MaxLen(64)]
+PointEstimate = Literal["mean", "median"]
 Backbone = Literal["micro", "atto", "femto", "pico", "nano", "tiny", "small", "base", "large"]
 BACKBONES: tuple[Backbone, ...] = (
     "micro",
@@ -86,11 +87,18 @@ class ModelSpec:
     """Shape of the predicted uncertainty: an ellipse along east and north, or one turned as the data say."""
     components: Annotated[int, Ge(1), Le(16)] = 1
     """More than 1, with a full covariance: predict a mixture of so many Gaussians, where one cannot say that
-    a transmitter stands either here or there. Position and uncertainty stay its mean and covariance."""
+    a transmitter stands either here or there. Position and uncertainty stay those of the whole."""
+    point_estimate: PointEstimate = "mean"
+    """The position that stands for a mixture: its mean, which has the smallest mean square error, or its
+    geometric median, which has the smallest mean error. Of one Gaussian they are the same."""
 
     def __post_init__(self) -> None:
         if self.components > 1 and self.covariance != "full":
             raise ValueError('components above 1 need covariance "full": set it, or leave components at 1')
+        if self.point_estimate == "median" and self.components == 1:
+            raise ValueError(
+                'point_estimate "median" is of mixtures: set components to 2 or more, or leave it at "mean"'
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import FeatureSettings, ManifestReceiver
+from heimdall_core.domain.spec import PointEstimate
 from heimdall_core.features.rows import NUM_ROWS
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ OUTPUT_UNITS: dict[str, str] = {
     "component_uncertainties": "(batch, components, 2) standard deviation east, north in metres",
     "component_correlations": "(batch, components) correlation of the east and north errors, in (-1, 1)",
 }
-"""Of a mixture of Gaussians the first three are its mean and its covariance; the rest are its components."""
+"""Of a mixture of Gaussians the first three are its ``point_estimate`` and the covariance about it; the rest
+are its components."""
 _GAUSSIAN, _MIXTURE = tuple(OUTPUT_UNITS)[:3], tuple(OUTPUT_UNITS)
 
 
@@ -131,6 +133,8 @@ class ModelFacts:
     calibration_scale: float
     components: int = 1
     """Of the mixture that it predicts; 1: a Gaussian, and the file does not say so."""
+    point_estimate: PointEstimate = "mean"
+    """The position that stands for the mixture; of a Gaussian, the file does not say."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -151,7 +155,7 @@ class ModelFacts:
             "code_version": version("heimdall-training"),
         }
         if self.components == 1:
-            del content["components"]
+            del content["components"], content["point_estimate"]
         return {f"{_PREFIX}{key}": json.dumps(value, sort_keys=True) for key, value in content.items()}
 
 
@@ -187,6 +191,7 @@ def read_facts(properties: Mapping[str, str]) -> ModelFacts:
         covariance=found["covariance"],
         calibration_scale=found["calibration_scale"],
         components=found.get("components", 1),
+        point_estimate=found.get("point_estimate", "mean"),
         metrics=found["metrics"],
         tags=found["tags"],
     )

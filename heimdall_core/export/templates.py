@@ -103,6 +103,7 @@ class GraphTemplates:
             "shapes": shapes,
             "covariance": net.covariance,
             "components": net.components,
+            "point_estimate": net.point_estimate,
             "plane_scale_km": net.plane_scale_km,
             "opset": output.opset,
             "constant_folding": output.constant_folding,

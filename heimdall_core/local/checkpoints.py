@@ -31,6 +31,7 @@ def network_of(path: Path, *, resumable: bool) -> dict[str, Any]:
         "backbone": construction.backbone,
         "covariance": construction.covariance,
         "components": construction.components,
+        "point_estimate": construction.point_estimate,
     }
 
 
@@ -41,6 +42,7 @@ def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> No
         "backbone": model.backbone,
         "covariance": model.covariance,
         "components": model.components,
+        "point_estimate": model.point_estimate,
         "num_receivers": len(manifest.receivers),
         "origin": (manifest.origin_latitude, manifest.origin_longitude),
     }

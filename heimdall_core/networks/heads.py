@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from heimdall_core.domain.spec import PointEstimate
 from heimdall_core.networks.prediction import Components, PlanePrediction
 
 Covariance = Literal["diagonal", "full"]
@@ -66,9 +67,14 @@ def read_gaussian(position: Tensor, uncertainty: Tensor, scale_km: float, stretc
 
 
 def read_mixture(
-    position: Tensor, uncertainty: Tensor, weight: Tensor, scale_km: float, stretch: Tensor
+    position: Tensor,
+    uncertainty: Tensor,
+    weight: Tensor,
+    scale_km: float,
+    stretch: Tensor,
+    point_estimate: PointEstimate = "mean",
 ) -> PlanePrediction:
-    """What (B, 2 K), (B, 3 K) and (B, K) outputs of the heads say: a mixture, stretched about its mean."""
+    """What (B, 2 K), (B, 3 K) and (B, K) outputs of the heads say: a mixture, stretched about its centre."""
     num_components = weight.shape[1]
     sigma, correlation = _read_uncertainty(uncertainty.reshape(-1, num_components, 3))
     components = Components(
@@ -77,7 +83,8 @@ def read_mixture(
         sigma_km=sigma * scale_km,
         correlation=correlation[..., 0],
     )
-    return PlanePrediction.of_components(components, stretch)
+    centre = components.geometric_median(scale_km) if point_estimate == "median" else None
+    return PlanePrediction.of_components(components, stretch, centre)
 
 
 def _read_uncertainty(uncertainty: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from heimdall_core.domain.spec import Backbone
+from heimdall_core.domain.spec import Backbone, PointEstimate
 from heimdall_core.networks.backbone import SIZES, create_backbone
 from heimdall_core.networks.heads import (
     Covariance,
@@ -32,7 +32,8 @@ class LocalizationNet(nn.Module):
         backbone: one of ``heimdall_core.domain.spec.BACKBONES``.
         covariance: ``full`` also predicts the correlation of the east and north errors.
         components: K; more than 1, with a full covariance, predicts a mixture of K Gaussians. Position and
-            uncertainty are then those of the mixture as a whole, its mean and covariance.
+            uncertainty are then those of the mixture as a whole, about one place.
+        point_estimate: that place: the mixture's mean, or its geometric median, which is nearer on average.
         origin: latitude and longitude of the plane's origin, degrees.
         plane_scale_km: the length that the heads count in; about the spread of the targets.
         pretrained: start the backbone from published ImageNet weights.
@@ -53,6 +54,7 @@ class LocalizationNet(nn.Module):
         covariance: Covariance = "diagonal",
         *,
         components: int = 1,
+        point_estimate: PointEstimate = "mean",
         origin: tuple[float, float],
         plane_scale_km: float = 50.0,
         pretrained: bool = False,
@@ -64,6 +66,7 @@ class LocalizationNet(nn.Module):
         self.num_receivers = num_receivers
         self.covariance = covariance
         self.components = components
+        self.point_estimate = point_estimate
         self.plane_scale_km = plane_scale_km
         self.freeze_backbone = freeze_backbone
         self.backbone = create_backbone(backbone, num_receivers, pretrained=pretrained)
@@ -94,7 +97,9 @@ class LocalizationNet(nn.Module):
         if self.weight_head is None:
             return read_gaussian(position, uncertainty, self.plane_scale_km, self.calibration_scale)
         weight = self.weight_head(features).float()
-        return read_mixture(position, uncertainty, weight, self.plane_scale_km, self.calibration_scale)
+        # A training looks at the components alone.
+        point: PointEstimate = "mean" if self.training else self.point_estimate
+        return read_mixture(position, uncertainty, weight, self.plane_scale_km, self.calibration_scale, point)
 
     def to_outputs(self, prediction: PlanePrediction) -> tuple[Tensor, ...]:
         """What the exported graph returns: degrees, metres and, if full, the correlation; any components."""

@@ -43,7 +43,7 @@ class GaussianNLLLoss(nn.Module):
         correlation: Tensor | None = None,
         components: Components | None = None,
     ) -> Tensor:
-        """(B, 2), (B, 2), (B, 2), (B, 1) or None, and the mixture with these moments or None -> scalar."""
+        """(B, 2), (B, 2), (B, 2), (B, 1) or None, and the mixture that these stand for or None -> scalar."""
         residual = (target_km - mean_km) / sigma_km
         if correlation is None:
             nll_B2 = 0.5 * (residual.square() + _LOG_2PI) + sigma_km.log()
@@ -52,6 +52,7 @@ class GaussianNLLLoss(nn.Module):
             nll_B = correlated_nll(residual, sigma_km, correlation.squeeze(-1))
         else:
             nll_B = mixture_nll(components, target_km)
+            sigma_km, correlation = components.spread_about(components.mean())
         scale_B = (sigma_km.prod(-1) * (1.0 - correlation.squeeze(-1).square()).sqrt()).sqrt()
         return (nll_B * self._weight(scale_B)).mean()
 

@@ -1,9 +1,27 @@
 """What the network says of a transmitter's place in the plane: a Gaussian, or a mixture and its moments."""
 
+import math
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+
+
+def _standard_normal(num_rings: int, on_ring: int) -> list[tuple[float, float]]:
+    """Points of equal weight: rings of equal shares of the mass, each turned against the one inside it."""
+    return [
+        (radius * math.cos(angle), radius * math.sin(angle))
+        for ring in range(num_rings)
+        for radius in [math.sqrt(-2.0 * math.log1p(-(ring + 0.5) / num_rings))]
+        for angle in (2.0 * math.pi * (i + ring / num_rings) / on_ring for i in range(on_ring))
+    ]
+
+
+_STANDARD_NORMAL = _standard_normal(num_rings=3, on_ring=8)
+"""In place of each component."""
+_ROUNDS = 24
+_CLOSEST = 0.01
+"""In the unit of length: a point nearer than that weighs no more."""
 
 
 class Components(NamedTuple):
@@ -18,20 +36,51 @@ class Components(NamedTuple):
     correlation: Tensor
     """(B, K) in (-1, 1)."""
 
-    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean (B, 2), standard deviations (B, 2) and correlation (B, 1) of the mixture."""
+    def mean(self) -> Tensor:
+        """(B, 2) east, north: of all places, the one with the smallest mean square distance."""
+        return (self.log_weight.exp()[..., None] * self.mean_km).sum(1)
+
+    def geometric_median(self, unit_km: float) -> Tensor:
+        """(B, 2) east, north: of all places, the one with the smallest mean distance.
+
+        Weiszfeld's algorithm (1937) on points that stand for the mixture, a fixed number of rounds: the same
+        graph for every input.
+
+        Args:
+            unit_km: a hundredth of it is as near as distances are told apart.
+        """
+        points_BP2, weight_BP1 = self._points()
+        closest = (_CLOSEST * unit_km) ** 2
+        place = (weight_BP1 * points_BP2).sum(1)
+        for _ in range(_ROUNDS):
+            distance = ((points_BP2 - place[:, None]).square().sum(-1, keepdim=True) + closest).sqrt()
+            pull = weight_BP1 / distance
+            place = (pull * points_BP2).sum(1) / pull.sum(1)
+        return place
+
+    def spread_about(self, centre_km: Tensor) -> tuple[Tensor, Tensor]:
+        """Root mean square distances (B, 2) and their correlation (B, 1) from a centre (B, 2)."""
         weight = self.log_weight.exp()[..., None]
-        mean = (weight * self.mean_km).sum(1)
-        offset = self.mean_km - mean[:, None]
+        offset = self.mean_km - centre_km[:, None]
         sigma = (weight * (self.sigma_km.square() + offset.square())).sum(1).sqrt()
         within = self.correlation * self.sigma_km.prod(-1)
         covariance = (weight[..., 0] * (within + offset.prod(-1))).sum(1, keepdim=True)
-        return mean, sigma, covariance / sigma.prod(-1, keepdim=True)
+        return sigma, covariance / sigma.prod(-1, keepdim=True)
 
-    def spread(self, mean_km: Tensor, scale: Tensor) -> Self:
-        """Stretched about a mean (B, 2): every standard deviation of the mixture grows by ``scale``."""
-        offset = self.mean_km - mean_km[:, None]
-        return self._replace(mean_km=mean_km[:, None] + offset * scale, sigma_km=self.sigma_km * scale)
+    def stretch(self, centre_km: Tensor, scale: Tensor) -> Self:
+        """Stretched about a centre (B, 2): every distance from it grows by ``scale``."""
+        offset = self.mean_km - centre_km[:, None]
+        return self._replace(mean_km=centre_km[:, None] + offset * scale, sigma_km=self.sigma_km * scale)
+
+    def _points(self) -> tuple[Tensor, Tensor]:
+        """Points (B, P, 2) in place of the mixture, and their weights (B, P, 1)."""
+        first, second = self.mean_km.new_tensor(_STANDARD_NORMAL).unbind(-1)
+        correlation = self.correlation[..., None]
+        turned = correlation * first + (1.0 - correlation.square()).sqrt() * second
+        whitened = torch.stack([first.expand_as(turned), turned], dim=-1)
+        points = self.mean_km[:, :, None] + self.sigma_km[:, :, None] * whitened
+        weight = (self.log_weight.exp() / len(_STANDARD_NORMAL))[..., None].expand(points.shape[:3])
+        return points.flatten(1, 2), weight.flatten(1, 2)[..., None]
 
 
 class PlanePrediction(NamedTuple):
@@ -44,16 +93,23 @@ class PlanePrediction(NamedTuple):
     correlation: Tensor | None
     """(B, 1) in (-1, 1); None: the axes are independent."""
     components: Components | None = None
-    """The mixture whose moments the Gaussian has; None: it is the Gaussian."""
+    """The mixture that the Gaussian stands for; None: it is what the network says."""
 
     @classmethod
-    def of_components(cls, components: Components, scale: Tensor) -> Self:
-        """The moments of a mixture that is stretched by ``scale`` about its mean."""
-        mean_km, sigma_km, correlation = components.moments()
+    def of_components(cls, components: Components, scale: Tensor, centre_km: Tensor | None = None) -> Self:
+        """The Gaussian that stands for a mixture, both stretched by ``scale`` about the Gaussian's centre.
+
+        Args:
+            components: the mixture.
+            scale: (), of every distance from the centre.
+            centre_km: (B, 2), about which the Gaussian has the mixture's second moments; None: its mean.
+        """
+        centre_km = components.mean() if centre_km is None else centre_km
+        sigma_km, correlation = components.spread_about(centre_km)
         largest = 1.0 - torch.finfo(torch.float32).eps
         return cls(
-            mean_km=mean_km,
+            mean_km=centre_km,
             sigma_km=sigma_km * scale,
             correlation=correlation.clamp(-largest, largest),
-            components=components.spread(mean_km, scale),
+            components=components.stretch(centre_km, scale),
         )

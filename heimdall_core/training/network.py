@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from heimdall_core.domain.errors import DataError
-from heimdall_core.domain.spec import Backbone, ModelSpec
+from heimdall_core.domain.spec import Backbone, ModelSpec, PointEstimate
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.networks.backbone import start_pretrained
 from heimdall_core.networks.heads import Covariance
@@ -36,6 +36,8 @@ class Construction:
     """Their names, in the order of the channels; empty: a file of an earlier version does not say."""
     components: int = 1
     """Of the mixture that it predicts; 1: a Gaussian."""
+    point_estimate: PointEstimate = "mean"
+    """The position that stands for the mixture."""
 
     def build(
         self, *, pretrained: bool = False, pretrained_dir: Path | None = None, freeze_backbone: bool = False
@@ -50,6 +52,7 @@ class Construction:
             self.backbone,
             self.covariance,
             components=self.components,
+            point_estimate=self.point_estimate,
             origin=self.origin,
             plane_scale_km=self.plane_scale_km,
             freeze_backbone=freeze_backbone,
@@ -82,6 +85,7 @@ def construction_for(
         plane_scale_km=scale_km or plane_scale_km(targets_km),
         receivers=tuple(receivers),
         components=model.components,
+        point_estimate=model.point_estimate,
     )
 
 

@@ -391,13 +391,14 @@ def test_the_served_model_evaluates_as_it_did_after_training(
 def test_a_mixture_is_trained_exported_and_evaluated_as_served(
     make_pipeline: Callable[..., TrainingPipeline], tiny_dataset: Any, make_reporter: Any, tmp_path: Path
 ) -> None:
-    spec = replace(SPEC, model=replace(SPEC.model, components=2))
+    spec = replace(SPEC, model=replace(SPEC.model, components=2, point_estimate="median"))
     workspace = tmp_path / "trained"
     pipeline = make_pipeline(
         make_reporter(), spec=spec, output_uri="s3://models/jobs/job_21/a1", workspace=workspace
     )
     result = pipeline.run()
     assert (result["covariance"], result["components"]) == ("full", 2)
+    assert result["point_estimate"] == "median"
     assert np.isfinite(result["metrics"]["mixture_nll_per_m2"])
     assert result["metrics"]["mixture_nll_per_m2"] != result["metrics"]["nll_per_m2"]
     run = (None, result, workspace)

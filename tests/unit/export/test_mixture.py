@@ -1,5 +1,6 @@
 """A mixture of Gaussians leaves the graph with its moments first, and its components after them."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from onnx import numpy_helper
 from heimdall_core.domain.spec import ExportOutput
 from heimdall_core.export.errors import ExportError
 from heimdall_core.export.exporter import ONNXExporter
-from heimdall_core.export.metadata import ModelFacts, read_facts
+from heimdall_core.export.metadata import ModelFacts, Precision, read_facts
 from heimdall_core.export.verification import Evidence, verify
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.prediction import to_predictions
@@ -176,6 +177,29 @@ def test_every_kind_of_file_can_hold_a_mixture(
     session = ort.InferenceSession(str(path))
     assert [value.name for value in session.get_outputs()] == MOMENTS + COMPONENTS
     assert read_facts(session.get_modelmeta().custom_metadata_map) == replace(mixture_facts)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_precision_answers_with_the_geometric_median(
+    precision: Precision,
+    mixture: LocalizationNet,
+    mixture_facts: ModelFacts,
+    features: np.ndarray,
+    evidence: Evidence,
+    tmp_path: Path,
+) -> None:
+    net, facts = copy.deepcopy(mixture), replace(mixture_facts, point_estimate="median")
+    net.point_estimate = "median"
+    path, output = tmp_path / "model.onnx", ExportOutput(precision=precision)
+    ONNXExporter().export_verified(
+        net, path, facts=facts, features=features, output=output, evidence=evidence
+    )
+    session = ort.InferenceSession(str(path))
+    found = session.run(["positions"], {"features": features})[0]
+    with torch.no_grad():
+        median, mean = (made(torch.from_numpy(features))[0].numpy() for made in (net, mixture))
+    assert np.abs(found - median).max() < 0.2 * np.abs(median - mean).min()
+    assert read_facts(session.get_modelmeta().custom_metadata_map).point_estimate == "median"
 
 
 def test_a_session_is_predicted_by_the_gaussian_of_the_moments(

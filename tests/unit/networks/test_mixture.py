@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from heimdall_core.networks import GaussianNLLLoss, LocalizationNet
@@ -50,6 +51,21 @@ def density(components: Components, session: int, point: torch.Tensor) -> float:
     return total
 
 
+def draws_of(components: Components, session: int, count: int = 400_000) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    weight = components.log_weight[session].double().softmax(0).numpy()
+    chosen = rng.choice(len(weight), count, p=weight)
+    draws = np.empty((count, 2))
+    for k in range(len(weight)):
+        east, north = components.sigma_km[session, k].numpy()
+        shared = float(components.correlation[session, k]) * east * north
+        here = chosen == k
+        covariance = [[east**2, shared], [shared, north**2]]
+        mean = components.mean_km[session, k].numpy()
+        draws[here] = rng.multivariate_normal(mean, covariance, here.sum())
+    return draws
+
+
 def inputs(batch: int = 3) -> torch.Tensor:
     x = torch.randn(batch, 3, 128, 32, generator=torch.Generator().manual_seed(1))
     x[:, :, 123] = 1.0
@@ -62,26 +78,55 @@ def test_a_mixture_of_independent_axes_is_refused():
 
 
 def test_the_moments_are_those_of_many_draws():
-    components, rng = two_places(), np.random.default_rng(0)
-    mean, sigma, correlation = components.moments()
-    chosen = rng.choice(2, 400_000, p=components.log_weight[0].exp().numpy())
-    draws = np.empty((len(chosen), 2))
-    for k in range(2):
-        east, north = components.sigma_km[0, k].numpy()
-        shared = float(components.correlation[0, k]) * east * north
-        here = chosen == k
-        covariance = [[east**2, shared], [shared, north**2]]
-        draws[here] = rng.multivariate_normal(components.mean_km[0, k].numpy(), covariance, here.sum())
+    components = two_places()
+    mean, draws = components.mean(), draws_of(components, 0)
+    sigma, correlation = components.spread_about(mean)
     np.testing.assert_allclose(mean[0], draws.mean(axis=0), atol=0.15)
     np.testing.assert_allclose(sigma[0], draws.std(axis=0), rtol=0.01)
     assert float(correlation[0]) == pytest.approx(np.corrcoef(draws.T)[0, 1], abs=0.01)
 
 
 def test_components_that_agree_are_their_gaussian():
-    mean, sigma, correlation = two_places().moments()
+    mean = two_places().mean()
+    sigma, correlation = two_places().spread_about(mean)
     torch.testing.assert_close(mean[1], torch.tensor([5.0, 5.0]))
     torch.testing.assert_close(sigma[1], torch.tensor([7.0, 2.0]))
     assert float(correlation[1]) == pytest.approx(0.8, abs=1e-5)
+    torch.testing.assert_close(two_places().geometric_median(50.0)[1], torch.tensor([5.0, 5.0]))
+
+
+def test_the_geometric_median_has_the_smallest_mean_distance():
+    three = Components(
+        log_weight=torch.tensor([[0.45, 0.35, 0.2]]).log(),
+        mean_km=torch.tensor([[[-20.0, 5.0], [30.0, 0.0], [0.0, 60.0]]]),
+        sigma_km=torch.tensor([[[12.0, 5.0], [8.0, 20.0], [15.0, 15.0]]]),
+        correlation=torch.tensor([[0.7, -0.5, 0.0]]),
+    )
+    found, draws = three.geometric_median(50.0)[0].numpy(), draws_of(three, 0, 100_000)
+    best = minimize(lambda place: np.linalg.norm(draws - place, axis=1).mean(), x0=[0.0, 0.0])
+    np.testing.assert_allclose(found, best.x, atol=1.0)  # it is flat there
+    distance = [np.linalg.norm(draws - place, axis=1).mean() for place in (found, three.mean()[0].numpy())]
+    assert distance[0] < best.fun + 0.01 < distance[1] - 0.5
+
+
+def test_the_gaussian_of_the_geometric_median_has_the_second_moments_about_it():
+    components = two_places()
+    centre = components.geometric_median(50.0)
+    found = PlanePrediction.of_components(components, torch.tensor(1.0), centre)
+    offset = draws_of(components, 0) - centre[0].numpy()
+    torch.testing.assert_close(found.mean_km, centre)
+    np.testing.assert_allclose(found.sigma_km[0], np.sqrt((offset**2).mean(axis=0)), rtol=0.01)
+    wanted = (offset.prod(axis=1).mean()) / found.sigma_km[0].prod().item()
+    assert float(found.correlation[0]) == pytest.approx(wanted, abs=0.01)
+
+
+def test_a_calibration_moves_no_geometric_median():
+    components = two_places()
+    centre = components.geometric_median(50.0)
+    wider = PlanePrediction.of_components(components, torch.tensor(1.5), centre)
+    torch.testing.assert_close(wider.mean_km, centre)
+    torch.testing.assert_close(wider.components.geometric_median(75.0), centre, atol=1e-3, rtol=0)
+    torch.testing.assert_close(wider.components.spread_about(centre)[0], wider.sigma_km)
 
 
 def test_the_likelihood_is_that_of_the_density():
@@ -103,8 +148,8 @@ def test_a_calibration_stretches_every_standard_deviation_and_moves_no_mean():
     wider = PlanePrediction.of_components(two_places(), torch.tensor(1.5))
     torch.testing.assert_close(wider.mean_km, prediction.mean_km)
     torch.testing.assert_close(wider.sigma_km, prediction.sigma_km * 1.5)
-    mean, sigma, correlation = wider.components.moments()
-    torch.testing.assert_close(mean, wider.mean_km)
+    torch.testing.assert_close(wider.components.mean(), wider.mean_km)
+    sigma, correlation = wider.components.spread_about(wider.mean_km)
     torch.testing.assert_close(sigma, wider.sigma_km)
     torch.testing.assert_close(correlation, prediction.correlation)
 
@@ -120,6 +165,19 @@ def test_the_network_adds_its_components_to_the_outputs_of_the_contract():
     assert (uncertainties > 0).all()
     assert (sigmas > 0).all()
     assert (correlations.abs() < 1).all()
+
+
+def test_a_network_answers_with_the_geometric_median_and_learns_the_same_without_it():
+    torch.manual_seed(0)
+    net = replace(CONSTRUCTION, point_estimate="median").build()
+    nearest = net.eval().plane(inputs())
+    torch.testing.assert_close(nearest.mean_km, nearest.components.geometric_median(50.0))
+    net.point_estimate = "mean"
+    mean = net.plane(inputs())
+    assert (nearest.mean_km - mean.mean_km).norm(dim=1).min() > 0.5
+    loss, target = GaussianNLLLoss(unit_km=50.0), torch.zeros(3, 2)
+    losses = [loss(p.mean_km, p.sigma_km, target, p.correlation, p.components) for p in (nearest, mean)]
+    torch.testing.assert_close(*losses)
 
 
 def test_components_begin_at_different_places():
