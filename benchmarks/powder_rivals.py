@@ -55,9 +55,9 @@ def radio_map(features: FeatureSet, receivers_km: Float) -> PlaneGaussians:
     """
     train, val, test = (features.indices(s) for s in ("train", "val", "test"))
     target, snr = features.targets_km.astype(np.float64), features.snr_db.astype(np.float64)
-    cells, log_prior = _cells(target[train])
-    maps = [_receiver_map(target[train], snr[train, r], cells, at) for r, at in enumerate(receivers_km)]
-    posterior = {n: _invert(snr[rows], cells, log_prior, maps) for n, rows in (("val", val), ("test", test))}
+    cells, log_prior = cells_of(target[train])
+    maps = [receiver_map(target[train], snr[train, r], cells, at) for r, at in enumerate(receivers_km)]
+    posterior = {n: invert(snr[rows], cells, log_prior, maps) for n, rows in (("val", val), ("test", test))}
     scale = float((posterior["val"].squared_distances(target[val]) / 2).mean())
     found = posterior["test"]
     return PlaneGaussians(
@@ -72,8 +72,8 @@ RIVALS: Mapping[str, Rival] = {
 }
 
 
-def _cells(places_km: Float) -> tuple[Float, Float]:
-    """Squares within reach of a place where somebody transmitted, and the logarithm of their prior."""
+def cells_of(places_km: Float) -> tuple[Float, Float]:
+    """Squares (C, 2) within reach of a place where somebody transmitted, and the logarithm of their prior."""
     low, high = places_km.min(axis=0) - _REACH_KM, places_km.max(axis=0) + _REACH_KM
     axes = [np.arange(a, b, _CELL_KM) for a, b in zip(low, high, strict=True)]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -84,8 +84,8 @@ def _cells(places_km: Float) -> tuple[Float, Float]:
     return cells[within], log_prior[within]
 
 
-def _receiver_map(places_km: Float, snr_db: Float, cells: Float, at_km: Float) -> tuple[Float, Float] | None:
-    """Mean and variance of the SNR, dB, in every cell; None: heard too rarely."""
+def receiver_map(places_km: Float, snr_db: Float, cells: Float, at_km: Float) -> tuple[Float, Float] | None:
+    """Mean and variance of the SNR, dB, in every cell (C, 2), of a receiver; None: heard too rarely."""
     heard = np.flatnonzero(~np.isnan(snr_db))
     if len(heard) < _FEWEST_HEARD:
         return None
@@ -94,10 +94,10 @@ def _receiver_map(places_km: Float, snr_db: Float, cells: Float, at_km: Float) -
     return level, sigma**2
 
 
-def _invert(
+def invert(
     snr_db: Float, cells: Float, log_prior: Float, maps: list[tuple[Float, Float] | None]
 ) -> PlaneGaussians:
-    """Posterior mean and covariance."""
+    """Posterior mean and covariance of the levels (N, R); NaN: the receiver says nothing."""
     log_likelihood = np.repeat(log_prior[None], len(snr_db), axis=0)
     for receiver, radio in enumerate(maps):
         if radio is None:
