@@ -174,7 +174,7 @@ def _network(
             early_stopping_patience=options.patience,
             keep=options.keep,
             level_noise_db=options.level_noise_db,
-            radio_map=RadioMapSpec(reach_m=options.reach_m) if options.reach_m else None,
+            radio_map=RadioMapSpec(reach_m=options.reach_m, fuse=options.fuse) if options.reach_m else None,
             seed=seed,
         ),
     )
@@ -206,6 +206,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--level-noise-db", type=float, default=1.0)
     parser.add_argument("--reach-m", type=float, default=200.0, help="of the radio map; 0: none")
+    parser.add_argument("--fuse", action="store_true", help="with the radio map, in the answers too")
     parser.add_argument("--rivals", nargs="*", choices=sorted(RIVALS), default=sorted(RIVALS))
     options = parser.parse_args()
     if options.folder is None:

@@ -23,6 +23,7 @@ from heimdall_core.features import FeatureSet
 from heimdall_core.training.callbacks import BestWeights
 from heimdall_core.training.datamodule import HeimdallDataModule
 from heimdall_core.training.dataset import HeimdallDataset
+from heimdall_core.training.fusion import fit_fusion
 from heimdall_core.training.inference import PlaneGaussians, PlaneMixtures, fit_calibration, predict
 from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.network import construction_for, save_weights
@@ -123,6 +124,9 @@ def _train(plan: RunPlan, features: FeatureSet, origin: tuple[float, float], fol
     last = folder / "last.ckpt"
     fit(trainer, module, data, resume_path=last if last.exists() else None)
     net.load_state_dict(best.weights)
+    radio_map = data.prepare_radio_map()
+    if radio_map is not None and radio_map.grid is not None:
+        print(f"{plan.name}: fused with exponent {fit_fusion(net, radio_map.grid, val)}", flush=True)
     net.set_calibration(fit_calibration(predict(net, val), val.targets_km))
     prediction = predict(net, HeimdallDataset(features, "test", training=False))
     _write_prediction(folder / "test.npz", prediction)

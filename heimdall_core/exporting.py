@@ -157,7 +157,14 @@ class Publication:
             StorageUnavailable: the store did not answer, or refused.
         """
         best = self.workspace / "best.ckpt"
-        save_weights(best, module.net, module.construction, dataset_digest=self.digest, epoch=epoch)
+        save_weights(
+            best,
+            module.net,
+            module.construction,
+            dataset_digest=self.digest,
+            epoch=epoch,
+            was_fused=module.net.fusion is not None,
+        )
         self.publisher.upload(best, "checkpoint")
         for path in report.write(self.workspace / "report"):
             self.publisher.upload(path, "plot" if path.suffix == ".png" else "report", track=True)

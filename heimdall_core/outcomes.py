@@ -49,6 +49,7 @@ def describe_training(
             "covariance": module.construction.covariance,
             "components": module.construction.components,
             "point_estimate": module.construction.point_estimate,
+            "fusion_exponent": 0.0 if module.net.fusion is None else module.net.fusion.exponent,
             "dataset_digest": dataset_digest,
             "dataset": describe_dataset(manifest, dataset_digest),
             "onnx": None if first is None else describe_object(first.object),

@@ -36,6 +36,7 @@ from heimdall_core.training.module import LocalizationLightningModule
 from heimdall_core.training.network import read_weights
 from heimdall_core.training.provenance import describe_pretrained, describe_run, flatten
 from heimdall_core.training.publishing import Publisher
+from heimdall_core.training.radio_map import RadioGrid
 from heimdall_core.training.ranks import Ranks, Seat, ranks_of
 from heimdall_core.training.reporting import JobReporter
 from heimdall_core.training.trainer import Device, choose_device, create_trainer, fit
@@ -111,6 +112,7 @@ class TrainingPipeline:
         self._uploader: CheckpointUploader | None = None
         self._ranks: Ranks | None = None
         self._device: Device | None = None
+        self._grid: RadioGrid | None = None
 
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and exports; returns the job's result in JSON's own types.
@@ -156,12 +158,21 @@ class TrainingPipeline:
         self._device = self._choose_device()
         features = self.load_data()
         data = HeimdallDataModule(features, self._spec.training, share=self._ranks.share)
-        if (radio_map := data.prepare_radio_map()) is not None:
-            self._reporter.event("radio_map_ready", num_receivers=radio_map.num_receivers)
+        self._prepare_radio_map(data)
         module = self.create_lightning_module(data)
         trainer = self.create_trainer(data)
         self.train(trainer, module, data)
         return self.export_and_register(module, features, self.evaluate(module, features))
+
+    @property
+    def _is_to_be_fused(self) -> bool:
+        wanted = self._spec.training.radio_map
+        return wanted is not None and wanted.fuse
+
+    def _prepare_radio_map(self, data: HeimdallDataModule) -> None:
+        if (radio_map := data.prepare_radio_map()) is not None:
+            self._grid = radio_map.grid
+            self._reporter.event("radio_map_ready", num_receivers=radio_map.num_receivers)
 
     def _choose_device(self) -> Device:
         backbone = self._spec.model.backbone
@@ -181,8 +192,12 @@ class TrainingPipeline:
         saved.require_dataset(self._digest, weights.name)
         self._plane_scale_km = saved.construction.plane_scale_km
         features = self.load_data()
-        module = self.create_lightning_module(HeimdallDataModule(features, self._spec.training))
+        data = HeimdallDataModule(features, self._spec.training)
+        module = self.create_lightning_module(data)
         saved.require_fit(module.construction, weights.name)
+        saved.require_map(self._is_to_be_fused, weights.name)
+        if self._is_to_be_fused:
+            self._prepare_radio_map(data)
         self._best.take(saved.weights, epoch=saved.epoch)
         return self.export_and_register(module, features, self.evaluate(module, features))
 
@@ -289,7 +304,7 @@ class TrainingPipeline:
         """Calibrates the best weights on the validation split and evaluates them on the test split."""
         self._enter(JobPhase.EVALUATING)
         module.net.load_state_dict(self._best.weights)
-        report = assess(module.net, features, self._manifest, self._reporter)
+        report = assess(module.net, features, self._manifest, self._reporter, grid=self._grid)
         tell_test_metrics(report, self._reporter, self._tracker, epoch=self._best.epoch)
         return report
 

@@ -112,6 +112,9 @@ class RadioMapSpec:
     reach_m: Annotated[float, Gt(0), Le(1_000_000)]
     """How far they move, as a standard deviation along each axis: about the size of the gaps between the
     places that were measured."""
+    fuse: bool = False
+    """Multiply what the map makes of the levels into the network's answers, in the exported graph too, as
+    far as the validation split gains by it. Of a single Gaussian alone: with ``components`` 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,8 @@ class GraphTemplates:
             _remove(path)
 
     def _path(self, net: LocalizationNet, output: ExportOutput) -> Path | None:
-        if self._folder is None:
+        # A radio map is in the graph, and no weight: another network's would stay in the template.
+        if self._folder is None or net.fusion is not None:
             return None
         shapes = {name: [list(t.shape), str(t.dtype)] for name, t in net.state_dict().items()}
         kind = {

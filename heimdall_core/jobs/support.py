@@ -83,6 +83,8 @@ def _contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
             yield "/training/precision", "fp16 needs a GPU: use auto, bf16 or fp32"
         if spec.training.radio_map is not None and not spec.training.augment:
             yield "/training/radio_map", "the map is augmentation: set training.augment true, or use null"
+        if spec.training.radio_map is not None and spec.training.radio_map.fuse and spec.model.components > 1:
+            yield "/training/radio_map/fuse", "a mixture is not fused: use false, or model.components 1"
         if spec.register.enabled and not spec.export.enabled:
             yield "/register/enabled", "only an exported model can be registered: set false, or export"
     for pointer, outputs in _outputs_of(spec):

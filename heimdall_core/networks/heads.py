@@ -56,12 +56,12 @@ def uncertainty_head(width: int, covariance: Covariance, components: int) -> nn.
     return nn.Linear(width, (3 if covariance == "full" else 2) * components)
 
 
-def read_gaussian(position: Tensor, uncertainty: Tensor, scale_km: float, stretch: Tensor) -> PlanePrediction:
-    """What (B, 2) and (B, 2 or 3) outputs of the heads say; sigmas are multiplied by ``stretch``."""
+def read_gaussian(position: Tensor, uncertainty: Tensor, scale_km: float) -> PlanePrediction:
+    """What (B, 2) and (B, 2 or 3) outputs of the heads say."""
     sigma, correlation = _read_uncertainty(uncertainty)
     return PlanePrediction(
         mean_km=position * scale_km,
-        sigma_km=sigma * scale_km * stretch,
+        sigma_km=sigma * scale_km,
         correlation=correlation if uncertainty.shape[-1] > 2 else None,
     )
 

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from heimdall_core.domain.spec import Backbone, PointEstimate
+from heimdall_core.features import rows
 from heimdall_core.networks.backbone import SIZES, create_backbone
+from heimdall_core.networks.fusion import RadioFusion
 from heimdall_core.networks.heads import (
     Covariance,
     Trunk,
@@ -77,6 +79,7 @@ class LocalizationNet(nn.Module):
         self.weight_head = nn.Linear(self.trunk.width, components) if components > 1 else None
         self.to_degrees = PlaneToDegrees(origin)
         self.register_buffer("calibration_scale", torch.tensor(1.0))
+        self.fusion: RadioFusion | None = None
         if freeze_backbone:
             self.backbone.requires_grad_(requires_grad=False).eval()
 
@@ -95,7 +98,10 @@ class LocalizationNet(nn.Module):
         position = self.position_head(features).float()
         uncertainty = self.uncertainty_head(features).float()
         if self.weight_head is None:
-            return read_gaussian(position, uncertainty, self.plane_scale_km, self.calibration_scale)
+            found = read_gaussian(position, uncertainty, self.plane_scale_km)
+            if self.fusion is not None and not self.training:
+                found = self.fusion(x[:, :, rows.FIRST_SIDE_ROW :].mean(-1), found)
+            return found._replace(sigma_km=found.sigma_km * self.calibration_scale)
         weight = self.weight_head(features).float()
         # A training looks at the components alone.
         point: PointEstimate = "mean" if self.training else self.point_estimate
@@ -127,6 +133,16 @@ class LocalizationNet(nn.Module):
         if not scale > 0.0:
             raise ValueError(f"the calibration scale must be positive, not {scale:g}")
         self.calibration_scale.fill_(scale)
+
+    def fuse(self, fusion: RadioFusion | None) -> None:
+        """Multiplies the likelihood under a radio map into every answer from now on; None: no longer.
+
+        Raises:
+            ValueError: the network predicts a mixture.
+        """
+        if fusion is not None and self.components > 1:
+            raise ValueError("a mixture is not fused with a radio map")
+        self.fusion = fusion
 
     def set_sites(self, positions_R3: Tensor) -> None:
         """Tells the network where its receivers stand, heard or not; exported and saved with the weights.

@@ -16,6 +16,7 @@ from heimdall_core.evaluation.residuals import Residuals, find_residuals
 from heimdall_core.features import FeatureSet
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.training.dataset import HeimdallDataset
+from heimdall_core.training.fusion import fit_fusion
 from heimdall_core.training.inference import (
     PlaneGaussians,
     average_segments,
@@ -23,15 +24,23 @@ from heimdall_core.training.inference import (
     predict,
     to_predictions,
 )
+from heimdall_core.training.radio_map import RadioGrid
 from heimdall_core.training.reporting import JobReporter
 
 _ABLATION_BEGINS = 0.6
 
 
 def assess(
-    net: LocalizationNet, features: FeatureSet, manifest: Manifest, reporter: JobReporter
+    net: LocalizationNet,
+    features: FeatureSet,
+    manifest: Manifest,
+    reporter: JobReporter,
+    *,
+    grid: RadioGrid | None = None,
 ) -> EvaluationReport:
     """Calibrates the network and reports on the test split; the network keeps its calibration.
+
+    With ``grid``, the radio map of the training split, it is fused with it first, and stays so if it gains.
 
     Raises:
         DataError: a split is empty.
@@ -39,6 +48,8 @@ def assess(
     """
     origin = (manifest.origin_latitude, manifest.origin_longitude)
     test_places = features.indices("test")
+    if grid is not None:
+        _fuse(net, features, grid, reporter)
     calibration, found = _calibrate(net, features, reporter)
     predictions = {split: to_predictions(gaussians, origin) for split, gaussians in found.items()}
     report = build_report(
@@ -71,6 +82,12 @@ def tell_suspects(report: EvaluationReport, reporter: JobReporter) -> None:
     num_suspects = 0 if report.residuals is None else len(report.residuals.suspects())
     if num_suspects:
         reporter.event("labels_suspected", count=num_suspects, file="residuals.json")
+
+
+def _fuse(net: LocalizationNet, features: FeatureSet, grid: RadioGrid, reporter: JobReporter) -> None:
+    val_set = HeimdallDataset(features, "val", training=False)
+    exponent = fit_fusion(net, grid, val_set, watch(reporter, end=0.0))
+    reporter.event("radio_map_fused", exponent=exponent, num_cells=len(grid.cells_km))
 
 
 def _calibrate(

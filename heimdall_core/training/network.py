@@ -113,6 +113,8 @@ class SavedWeights:
     """Counted from 1."""
     dataset_digest: str | None = None
     """Of the dataset version that they were trained on; None: the file does not say."""
+    was_fused: bool = False
+    """Whether the network was fused with the radio map of its training split; the map is not in the file."""
 
     def require_fit(self, wanted: Construction, name: str) -> None:
         """Raises DataError unless the weights belong to a network of the same construction."""
@@ -125,6 +127,15 @@ class SavedWeights:
                 + ", ".join(f"{key} is {found[key]}, not {expected[key]}" for key in differing),
                 code="checkpoint_of_other_network",
                 hint="Use the dataset version and the model settings that it was trained with.",
+            )
+
+    def require_map(self, is_to_be_fused: bool, name: str) -> None:
+        """Raises DataError if the network was fused with a radio map, and is not to be."""
+        if self.was_fused and not is_to_be_fused:
+            raise DataError(
+                f"{name} is of a network that was fused with a radio map, which is fitted anew each time",
+                code="checkpoint_of_other_network",
+                hint="Give the training.radio_map that it was trained with.",
             )
 
     def require_dataset(self, digest: str, name: str) -> None:
@@ -154,6 +165,7 @@ def read_weights(path: Path) -> SavedWeights:
         construction=_construction(stated),
         epoch=int(content["epoch"]) + 1 if is_training_state else int(content["facts"]["epoch"]),
         dataset_digest=content.get("facts", {}).get("dataset_digest"),
+        was_fused=bool(content.get("facts", {}).get("was_fused", False)),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
@@ -33,6 +34,10 @@ _MOST_ROWS = 3000
 """The work grows with the cube of it."""
 _PLACES_AT_ONCE = 4096
 """Bounds the memory of reading the map."""
+_GRID_REACH = 1.5
+_CELLS_PER_REACH = 4
+"""A cell's side is a quarter of the reach, and the grid ends one and a half of it beside the last place."""
+_MOST_CELLS = 10_000
 _SHORT, _LONG = 0.2, 1.0
 """Where the search for the lengths begins, in spreads of the training positions."""
 _NEAREST = 0.1
@@ -51,6 +56,8 @@ class RadioMap:
     """(N, K, R) of a single recording there: the map's uncertainty and the scatter."""
     lowest_db: Float32
     """(R,): no receiver states less."""
+    grid: "RadioGrid | None" = None
+    """The same map everywhere near the training places, where it was asked for."""
 
     @property
     def num_receivers(self) -> int:
@@ -63,6 +70,20 @@ class RadioMap:
         """SNR (B, R) drawn at the places, from standard normal numbers; NaN: no map."""
         drawn = self.mean_db[session_B, place_B] + self.sigma_db[session_B, place_B] * normal_BR
         return np.maximum(drawn, self.lowest_db)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RadioGrid:
+    """What R receivers are expected to hear in C square cells near the training places."""
+
+    cells_km: Float32
+    """(C, 2) east, north of the centres."""
+    cell_km: float
+    """Their side."""
+    mean_db: Float32
+    """(R, C) SNR; NaN: the receiver has no map."""
+    sigma_db: Float32
+    """(R, C) of a single recording there: the map's uncertainty and the scatter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,7 +120,7 @@ class Relocation:
 
 
 def fit_radio_map(
-    features: FeatureSet, sessions: NDArray[np.int64], *, reach_km: float, seed: int
+    features: FeatureSet, sessions: NDArray[np.int64], *, reach_km: float, seed: int, with_grid: bool = False
 ) -> RadioMap:
     """Fits the map of ``sessions`` (N,) and reads it at places that scatter around theirs.
 
@@ -108,30 +129,50 @@ def fit_radio_map(
         sessions: of the training split.
         reach_km: standard deviation, along each axis, of the way from a session to its places.
         seed: of the places and of the rows that large splits are thinned to.
+        with_grid: reads it in the cells of a grid too.
     """
     rng = generator(Stream.MAP, seed)
     places = features.targets_km[sessions].astype(np.float64)
     near = places[:, None] + rng.normal(0.0, reach_km, (len(places), NUM_PLACES, 2))
+    cells, cell_km = _cells(places, reach_km) if with_grid else (np.empty((0, 2)), 0.0)
+    read_at = np.concatenate([near.reshape(-1, 2), cells])
     snr_db = features.snr_db[sessions].astype(np.float64)
-    mean, sigma = np.full((2, *near.shape[:2], snr_db.shape[1]), np.nan)
+    mean, sigma = np.full((2, len(read_at), snr_db.shape[1]), np.nan)
     for receiver, heard in enumerate(np.isfinite(snr_db).T):
         if heard.sum() < _FEWEST_HEARD:
             continue
         at_km = _receiver_position(features, sessions[heard.argmax()], receiver)
-        level, spread = fit_receiver(places[heard], snr_db[heard, receiver], near.reshape(-1, 2), at_km, rng)
-        mean[..., receiver], sigma[..., receiver] = (
-            level.reshape(near.shape[:2]),
-            spread.reshape(near.shape[:2]),
+        mean[:, receiver], sigma[:, receiver] = fit_receiver(
+            places[heard], snr_db[heard, receiver], read_at, at_km, rng
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         lowest = np.nanmin(snr_db, axis=0)
+    mean, sigma, num_near = mean.astype(np.float32), sigma.astype(np.float32), near[..., 0].size
     return RadioMap(
         places_km=near.astype(np.float32),
-        mean_db=mean.astype(np.float32),
-        sigma_db=sigma.astype(np.float32),
+        mean_db=mean[:num_near].reshape(*near.shape[:2], -1),
+        sigma_db=sigma[:num_near].reshape(*near.shape[:2], -1),
         lowest_db=lowest.astype(np.float32),
+        grid=RadioGrid(
+            cells_km=cells.astype(np.float32),
+            cell_km=cell_km,
+            mean_db=mean[num_near:].T.copy(),
+            sigma_db=sigma[num_near:].T.copy(),
+        )
+        if with_grid
+        else None,
     )
+
+
+def _cells(places: Float, reach_km: float) -> tuple[Float, float]:
+    """Centres (C, 2) of square cells within reach of a place (N, 2), and their side; C is bounded."""
+    low, high = places.min(axis=0) - _GRID_REACH * reach_km, places.max(axis=0) + _GRID_REACH * reach_km
+    cell_km = max(reach_km / _CELLS_PER_REACH, float(np.sqrt(np.prod(high - low) / _MOST_CELLS)))
+    axes = [np.arange(a + cell_km / 2, b + cell_km / 2, cell_km) for a, b in zip(low, high, strict=True)]
+    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    distance, _ = KDTree(places).query(cells)
+    return cells[distance <= _GRID_REACH * reach_km], cell_km
 
 
 def _receiver_position(features: FeatureSet, session: int, receiver: int) -> Float:

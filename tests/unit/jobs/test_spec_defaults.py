@@ -51,6 +51,7 @@ def test_what_a_request_says_otherwise_differs_also_where_it_is_null_or_a_list_o
         "/training/early_stopping_patience": (None, 10),
         "/training/radio_map/share": (0.75, None),
         "/training/radio_map/reach_m": (100.0, None),
+        "/training/radio_map/fuse": (False, None),
     }
     spec = ExportJobSpec(
         kind="export", source=ExportSource(job_id="j"), outputs=(ExportOutput(), ExportOutput(opset=17))

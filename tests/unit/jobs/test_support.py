@@ -54,6 +54,18 @@ def test_every_other_start_is_accepted(spec: TrainJobSpec) -> None:
     refuse_bad_start(spec)
 
 
+def test_a_mixture_is_not_fused_with_a_radio_map() -> None:
+    spec = TrainJobSpec(
+        kind="train",
+        dataset=DatasetRef(name="north"),
+        model=ModelSpec(covariance="full", components=4),
+        training=TrainingSpec(radio_map=RadioMapSpec(reach_m=200, fuse=True)),
+    )
+    with pytest.raises(InvalidRequest, match=r"model\.components 1") as refusal:
+        refuse_unsupported(spec)
+    assert [problem.pointer for problem in refusal.value.problems] == ["/training/radio_map/fuse"]
+
+
 def test_fields_that_contradict_one_another_are_invalid_and_all_named() -> None:
     spec = TrainJobSpec(
         kind="train",
