@@ -89,16 +89,13 @@ class ModelSpec:
     """More than 1, with a full covariance: predict a mixture of so many Gaussians, where one cannot say that
     a transmitter stands either here or there. Position and uncertainty stay those of the whole."""
     point_estimate: PointEstimate = "mean"
-    """The position that stands for a mixture: its mean, which has the smallest mean square error, or its
-    geometric median, which has the smallest mean error. Of one Gaussian they are the same."""
+    """The position that stands for a mixture, or for what is fused with a radio map: its mean, which has the
+    smallest mean square error, or its geometric median, which has the smallest mean error. Of one Gaussian
+    they are the same."""
 
     def __post_init__(self) -> None:
         if self.components > 1 and self.covariance != "full":
             raise ValueError('components above 1 need covariance "full": set it, or leave components at 1')
-        if self.point_estimate == "median" and self.components == 1:
-            raise ValueError(
-                'point_estimate "median" is of mixtures: set components to 2 or more, or leave it at "mean"'
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def write_graph(net: LocalizationNet, path: Path, *, opset: int, constant_foldin
         _write_traced(net, example, path, opset=opset, constant_folding=constant_folding)
     else:
         _write_exported(net, example, path, opset=opset, constant_folding=constant_folding)
-    if net.components > 1:
+    if net.components > 1 or net.fusion is not None:
         _state_output_shapes(net, path)
 
 
@@ -93,7 +93,7 @@ def _write_exported(
 
 
 def _state_output_shapes(net: LocalizationNet, path: Path) -> None:
-    """Says what torch lost on the way through a mixture: the sizes of the outputs behind the batch."""
+    """Says what torch lost on the way: the sizes of the outputs behind the batch."""
     model = onnx.load(path)
     for value, port in zip(model.graph.output, contract_of(net).outputs, strict=True):
         shape = value.type.tensor_type.shape

@@ -134,7 +134,7 @@ class ModelFacts:
     components: int = 1
     """Of the mixture that it predicts; 1: a Gaussian, and the file does not say so."""
     point_estimate: PointEstimate = "mean"
-    """The position that stands for the mixture; of a Gaussian, the file does not say."""
+    """The position that the file gives; of the mean, it does not say so."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -155,7 +155,9 @@ class ModelFacts:
             "code_version": version("heimdall-training"),
         }
         if self.components == 1:
-            del content["components"], content["point_estimate"]
+            del content["components"]
+        if self.point_estimate == "mean":
+            del content["point_estimate"]
         return {f"{_PREFIX}{key}": json.dumps(value, sort_keys=True) for key, value in content.items()}
 
 

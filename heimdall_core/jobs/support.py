@@ -83,8 +83,12 @@ def _contradictions(spec: JobSpec) -> Iterator[tuple[str, str]]:
             yield "/training/precision", "fp16 needs a GPU: use auto, bf16 or fp32"
         if spec.training.radio_map is not None and not spec.training.augment:
             yield "/training/radio_map", "the map is augmentation: set training.augment true, or use null"
-        if spec.training.radio_map is not None and spec.training.radio_map.fuse and spec.model.components > 1:
+        is_fused = spec.training.radio_map is not None and spec.training.radio_map.fuse
+        if is_fused and spec.model.components > 1:
             yield "/training/radio_map/fuse", "a mixture is not fused: use false, or model.components 1"
+        if spec.model.point_estimate == "median" and spec.model.components == 1 and not is_fused:
+            detail = "that of one Gaussian is its mean: use mean, components above 1, or radio_map.fuse"
+            yield "/model/point_estimate", detail
         if spec.register.enabled and not spec.export.enabled:
             yield "/register/enabled", "only an exported model can be registered: set false, or export"
     for pointer, outputs in _outputs_of(spec):

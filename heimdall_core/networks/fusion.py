@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from heimdall_core.domain.spec import PointEstimate
 from heimdall_core.features import rows
-from heimdall_core.networks.prediction import PlanePrediction
+from heimdall_core.networks.prediction import Components, PlanePrediction, geometric_median
 
 _SNR = rows.SNR_ROW - rows.FIRST_SIDE_ROW
 _PRESENCE = rows.PRESENCE_ROW - rows.FIRST_SIDE_ROW
@@ -19,7 +20,8 @@ class RadioFusion(nn.Module):
 
     Both read the same levels, so the likelihood counts with an exponent below 1 (a logarithmic opinion pool,
     Genest and Zidek 1986). The product lives on the map's cells; as much of the Gaussian as lies beside them
-    stays what it was, for there the map says nothing. Returned are the mean and the covariance of the whole.
+    stays what it was, for there the map says nothing. Returned are the mean, or the geometric median, and the
+    second moments of the whole about it.
 
     Its buffers are no part of the state that is saved: like the calibration they are fitted after training.
 
@@ -65,7 +67,9 @@ class RadioFusion(nn.Module):
         }.items():
             self.register_buffer(name, values.nan_to_num().float(), persistent=False)
 
-    def forward(self, side_BR8: Tensor, prediction: PlanePrediction) -> PlanePrediction:
+    def forward(
+        self, side_BR8: Tensor, prediction: PlanePrediction, point_estimate: PointEstimate = "mean"
+    ) -> PlanePrediction:
         """Side rows averaged over time, (B, R, 8), and the network's Gaussian -> the Gaussian of both."""
         own = prediction._replace(sigma_km=prediction.sigma_km * self.stretch)
         density_BC = self._log_density(own)
@@ -73,16 +77,32 @@ class RadioFusion(nn.Module):
         # A Gaussian that is narrower than a cell lies within as much as the cells about it do.
         inside_B1 = (density_BC.exp().sum(1, keepdim=True) * self.cell_km**2).clamp(max=1.0)
         mean = weight_BC @ self.cells_km
+        centre = inside_B1 * mean + (1.0 - inside_B1) * own.mean_km
+        if point_estimate == "median":
+            centre = self._median(weight_BC, inside_B1, own)
         offset = self.cells_km - mean[:, None]
         within = (weight_BC[..., None] * torch.cat([offset.square(), offset.prod(-1, True)], -1)).sum(1)
         variance = within[:, :2] + self.cell_km**2 / 12.0
-        return _joined(inside_B1, mean, variance, within[:, 2:], own)
+        return _joined(inside_B1, mean, variance, within[:, 2:], own, centre)
 
     def log_likelihood(self, side_BR8: Tensor) -> Tensor:
         """(B, C): of the levels of who heard, but for a constant of each session."""
         heard = (side_BR8[..., _PRESENCE] > 0.5).float()
         level = (side_BR8[..., _SNR].float() * rows.DB_SCALE - self.centre_db) * heard
         return level.square() @ self.quadratic + level @ self.linear + heard @ self.constant
+
+    def _median(self, weight_BC: Tensor, inside_B1: Tensor, own: PlanePrediction) -> Tensor:
+        """(B, 2): of the cells, and of points for what lies beside them."""
+        alone = Components(
+            log_weight=torch.zeros_like(inside_B1),
+            mean_km=own.mean_km[:, None],
+            sigma_km=own.sigma_km[:, None],
+            correlation=_correlation(own),
+        )
+        beside, share = alone.points()
+        cells = self.cells_km.expand(weight_BC.shape[0], -1, -1)
+        weight = torch.cat([weight_BC[..., None] * inside_B1[:, None], share * (1.0 - inside_B1)[:, None]], 1)
+        return geometric_median(torch.cat([cells, beside], 1), weight, self.cell_km)
 
     def _log_density(self, own: PlanePrediction) -> Tensor:
         """(B, C): the Gaussian's at the cells, per km²; no narrower than a cell."""
@@ -102,10 +122,14 @@ def _correlation(prediction: PlanePrediction) -> Tensor:
 
 
 def _joined(
-    inside: Tensor, mean: Tensor, variance: Tensor, covariance: Tensor, own: PlanePrediction
+    inside: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    covariance: Tensor,
+    own: PlanePrediction,
+    centre: Tensor,
 ) -> PlanePrediction:
-    """Mean and covariance of a mixture: of a share ``inside`` (B, 1) these, of the rest the network's own."""
-    centre = inside * mean + (1.0 - inside) * own.mean_km
+    """Second moments about a centre (B, 2): of a share ``inside`` (B, 1) these, of the rest the network's."""
     here, there = mean - centre, own.mean_km - centre
     spread = inside * (variance + here.square())
     spread = spread + (1.0 - inside) * (own.sigma_km.square() + there.square())

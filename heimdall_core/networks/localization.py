@@ -35,7 +35,8 @@ class LocalizationNet(nn.Module):
         covariance: ``full`` also predicts the correlation of the east and north errors.
         components: K; more than 1, with a full covariance, predicts a mixture of K Gaussians. Position and
             uncertainty are then those of the mixture as a whole, about one place.
-        point_estimate: that place: the mixture's mean, or its geometric median, which is nearer on average.
+        point_estimate: that place: the mixture's mean, or its geometric median, which is nearer on average;
+            also of what is fused with a radio map.
         origin: latitude and longitude of the plane's origin, degrees.
         plane_scale_km: the length that the heads count in; about the spread of the targets.
         pretrained: start the backbone from published ImageNet weights.
@@ -100,7 +101,7 @@ class LocalizationNet(nn.Module):
         if self.weight_head is None:
             found = read_gaussian(position, uncertainty, self.plane_scale_km)
             if self.fusion is not None and not self.training:
-                found = self.fusion(x[:, :, rows.FIRST_SIDE_ROW :].mean(-1), found)
+                found = self.fusion(x[:, :, rows.FIRST_SIDE_ROW :].mean(-1), found, self.point_estimate)
             return found._replace(sigma_km=found.sigma_km * self.calibration_scale)
         weight = self.weight_head(features).float()
         # A training looks at the components alone.

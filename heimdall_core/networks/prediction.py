@@ -43,20 +43,10 @@ class Components(NamedTuple):
     def geometric_median(self, unit_km: float) -> Tensor:
         """(B, 2) east, north: of all places, the one with the smallest mean distance.
 
-        Weiszfeld's algorithm (1937) on points that stand for the mixture, a fixed number of rounds: the same
-        graph for every input.
-
         Args:
-            unit_km: a hundredth of it is as near as distances are told apart.
+            unit_km: as for ``geometric_median`` of points.
         """
-        points_BP2, weight_BP1 = self._points()
-        closest = (_CLOSEST * unit_km) ** 2
-        place = (weight_BP1 * points_BP2).sum(1)
-        for _ in range(_ROUNDS):
-            distance = ((points_BP2 - place[:, None]).square().sum(-1, keepdim=True) + closest).sqrt()
-            pull = weight_BP1 / distance
-            place = (pull * points_BP2).sum(1) / pull.sum(1)
-        return place
+        return geometric_median(*self.points(), unit_km)
 
     def spread_about(self, centre_km: Tensor) -> tuple[Tensor, Tensor]:
         """Root mean square distances (B, 2) and their correlation (B, 1) from a centre (B, 2)."""
@@ -72,7 +62,7 @@ class Components(NamedTuple):
         offset = self.mean_km - centre_km[:, None]
         return self._replace(mean_km=centre_km[:, None] + offset * scale, sigma_km=self.sigma_km * scale)
 
-    def _points(self) -> tuple[Tensor, Tensor]:
+    def points(self) -> tuple[Tensor, Tensor]:
         """Points (B, P, 2) in place of the mixture, and their weights (B, P, 1)."""
         first, second = self.mean_km.new_tensor(_STANDARD_NORMAL).unbind(-1)
         correlation = self.correlation[..., None]
@@ -113,3 +103,21 @@ class PlanePrediction(NamedTuple):
             correlation=correlation.clamp(-largest, largest),
             components=components.stretch(centre_km, scale),
         )
+
+
+def geometric_median(points_km: Tensor, weight: Tensor, unit_km: float) -> Tensor:
+    """The place (B, 2) with the smallest mean distance to points (B, P, 2) of weights (B, P, 1).
+
+    Weiszfeld's algorithm (1937), a fixed number of rounds: the same graph for every input.
+
+    Args:
+        points_km: where the weights are.
+        weight: not negative.
+        unit_km: a hundredth of it is as near as distances are told apart.
+    """
+    closest = (_CLOSEST * unit_km) ** 2
+    place = (weight * points_km).sum(1) / weight.sum(1)
+    for _ in range(_ROUNDS):
+        pull = weight / ((points_km - place[:, None]).square().sum(-1, keepdim=True) + closest).sqrt()
+        place = (pull * points_km).sum(1) / pull.sum(1)
+    return place

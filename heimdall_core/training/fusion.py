@@ -72,6 +72,7 @@ class _Answers:
     ) -> None:
         net.eval()
         self.device = next(net.parameters()).device
+        self._point_estimate = net.point_estimate
         self._parts = []
         loader = evaluation_loader(dataset)
         for number, batch in enumerate(loader):
@@ -84,7 +85,7 @@ class _Answers:
         """Of each session."""
 
         def fused(side: torch.Tensor, plane: PlanePrediction) -> PlanePrediction:
-            return plane if fusion is None else fusion(side, plane)
+            return plane if fusion is None else fusion(side, plane, self._point_estimate)
 
         return PlaneGaussians.concatenate(
             [average_segments(fused(side, plane), item, count) for side, plane, item, count in self._parts]

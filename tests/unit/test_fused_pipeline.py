@@ -35,7 +35,7 @@ OUTPUTS = (
 SPEC = TrainJobSpec(
     kind="train",
     dataset=DatasetRef(name="tiny", version=1),
-    model=ModelSpec(backbone="micro", covariance="full"),
+    model=ModelSpec(backbone="micro", covariance="full", point_estimate="median"),
     training=TrainingSpec(
         epochs=2,
         batch_size=8,
@@ -129,7 +129,11 @@ def test_the_served_file_answers_as_the_network_did_in_the_evaluation(
 def test_the_answer_of_the_file_depends_on_the_map(
     finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any, tmp_path: Path
 ) -> None:
-    plain = replace(SPEC, training=replace(SPEC.training, radio_map=RadioMapSpec(reach_m=10_000.0)))
+    plain = replace(
+        SPEC,
+        model=replace(SPEC.model, point_estimate="mean"),
+        training=replace(SPEC.training, radio_map=RadioMapSpec(reach_m=10_000.0)),
+    )
     make_pipeline(reporter, spec=plain, workspace=tmp_path, output_uri="s3://models/jobs/job_2/a1").run()
     inputs = np.random.default_rng(0).normal(size=(2, 7, 128, 32)).astype(np.float32)
     inputs[:, :, 123] = 1.0

@@ -69,11 +69,3 @@ def test_a_mixture_of_independent_axes_is_refused_with_the_remedy() -> None:
             {"kind": "train", "dataset": {"name": "a", "version": 1}, "model": {"components": 4}}
         )
     assert refusal.value.errors()[0]["loc"] == ("model",)
-
-
-def test_the_median_of_one_gaussian_is_refused_with_the_remedy() -> None:
-    with pytest.raises(ValidationError, match="components to 2 or more") as refusal:
-        TypeAdapter(TrainJobSpec).validate_python(
-            {"kind": "train", "dataset": {"name": "a", "version": 1}, "model": {"point_estimate": "median"}}
-        )
-    assert refusal.value.errors()[0]["loc"] == ("model",)

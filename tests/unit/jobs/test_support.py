@@ -1,5 +1,7 @@
 """What a look at a spec alone shows to be impossible."""
 
+from dataclasses import replace
+
 import pytest
 
 from heimdall_core.domain.errors import InvalidRequest
@@ -64,6 +66,18 @@ def test_a_mixture_is_not_fused_with_a_radio_map() -> None:
     with pytest.raises(InvalidRequest, match=r"model\.components 1") as refusal:
         refuse_unsupported(spec)
     assert [problem.pointer for problem in refusal.value.problems] == ["/training/radio_map/fuse"]
+
+
+def test_the_median_of_one_gaussian_is_refused_with_the_remedy_unless_it_is_fused() -> None:
+    spec = TrainJobSpec(
+        kind="train", dataset=DatasetRef(name="north"), model=ModelSpec(point_estimate="median")
+    )
+    with pytest.raises(InvalidRequest, match="components above 1") as refusal:
+        refuse_unsupported(spec)
+    assert [problem.pointer for problem in refusal.value.problems] == ["/model/point_estimate"]
+    fused = TrainingSpec(radio_map=RadioMapSpec(reach_m=200, fuse=True))
+    refuse_unsupported(replace(spec, training=fused))
+    refuse_unsupported(replace(spec, model=replace(spec.model, covariance="full", components=2)))
 
 
 def test_fields_that_contradict_one_another_are_invalid_and_all_named() -> None:

@@ -74,6 +74,34 @@ def test_the_answer_has_the_moments_of_the_product_of_both_densities() -> None:
     )
 
 
+def test_the_geometric_median_of_the_product_is_nearer_on_average_than_its_mean() -> None:
+    """Receiver 1 tells north from south; the map mistakes them, so that two places are likely."""
+    both = fusion(sigma_db=1.5)
+    both.linear[1] = 0.0
+    both.quadratic[1] = -0.5 / 1.5**2
+    both.constant[1] = 0.0
+    level = 3.0 + 9.0 * (CELLS[:, 1].abs() - 1.0)
+    both.linear[1] = level / 1.5**2
+    both.constant[1] = -0.5 * level**2 / 1.5**2
+    both.centre_db[1] = 0.0
+    own, heard = gaussian(0.0, 0.4, sigma=(0.6, 1.2), rho=0.0), side(30.0, 3.0)
+    mean, median = both(heard, own), both(heard, own, "median")
+    density = both._log_density(own) + both.log_likelihood(heard)
+    weight = torch.softmax(density, 1)[0]
+
+    def distance(place: torch.Tensor) -> float:
+        return float((weight * (CELLS - place).norm(dim=1)).sum())
+
+    assert float(median.mean_km[0, 1]) > float(mean.mean_km[0, 1]) + 0.2
+    assert distance(median.mean_km[0]) < distance(mean.mean_km[0]) - 0.02
+    assert (median.sigma_km > mean.sigma_km).any()
+
+
+def test_the_median_far_from_the_map_is_the_networks_own_place() -> None:
+    own = gaussian(40.0, -7.0)
+    torch.testing.assert_close(fusion()(side(26.0, 23.0), own, "median").mean_km, own.mean_km)
+
+
 def test_who_did_not_hear_or_has_no_map_says_nothing() -> None:
     alone = fusion()(side(26.0, None, None), gaussian())
     with_unmapped = fusion()(side(26.0, None, 55.0), gaussian())
