@@ -104,10 +104,10 @@ bench: bench-training bench-export ## The short benchmarks, one after another
 .PHONY: bench-training
 bench-training: venv ## Front end, training loop, networks against bounds and rivals: half an hour
 	$(BENCH).frontend
-	$(BENCH).training_loop
+	$(BENCH).training_loop --backbone atto --sessions 1000 --epochs 3 --rounds 5
 	$(BENCH).import_check
 	$(BENCH).worlds --sessions 4000 --val 500 --test 2000 --epochs 12
-	@if test -n "$$HEIMDALL_POWDER_FRS"; then $(BENCH).powder --seeds 1; \
+	@if test -n "$$HEIMDALL_POWDER_FRS"; then $(BENCH).powder --seeds 1 --components 8 --point-estimate median; \
 		else echo "HEIMDALL_POWDER_FRS names no folder: measurements left out"; fi
 
 .PHONY: bench-training-full
@@ -118,8 +118,11 @@ bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: h
 	$(BENCH).worlds --world b --components 8
 	$(BENCH).hyperparameters --seeds 1
 	$(BENCH).receivers --epochs 8
-	$(BENCH).powder --receivers 7
-	$(BENCH).powder --receivers 25 --epochs 200 --batch-size 16 --learning-rate 1e-3 --seeds 1
+	$(BENCH).powder_limit
+	$(BENCH).powder_limit --receivers 25
+	$(BENCH).powder
+	$(BENCH).powder --components 8 --point-estimate median
+	$(BENCH).powder --receivers 25 --epochs 200 --batch-size 16 --learning-rate 1e-3 --seeds 1 --fuse
 
 .PHONY: bench-export
 bench-export: venv ## ONNX Runtime against PyTorch, and the time an export takes
