@@ -23,7 +23,7 @@ from heimdall_core.storage import join_uri, split_uri
 from heimdall_core.tracking import MLflowTracker, TrackingTarget
 from heimdall_core.training.assessment import watch
 from heimdall_core.training.module import LocalizationLightningModule
-from heimdall_core.training.network import save_weights
+from heimdall_core.training.network import map_of, save_weights
 from heimdall_core.training.provenance import describe_weights, to_plain
 from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.reporting import JobReporter
@@ -163,7 +163,7 @@ class Publication:
             module.construction,
             dataset_digest=self.digest,
             epoch=epoch,
-            was_fused=module.net.fusion is not None,
+            fused_with=map_of(self.spec.training) if module.net.fusion is not None else None,
         )
         self.publisher.upload(best, "checkpoint")
         for path in report.write(self.workspace / "report"):

@@ -33,7 +33,7 @@ from heimdall_core.training.distributed import Orders, fit_together, follow
 from heimdall_core.training.divergence import StopWhenDiverged
 from heimdall_core.training.logger import ReporterLogger
 from heimdall_core.training.module import LocalizationLightningModule
-from heimdall_core.training.network import read_weights
+from heimdall_core.training.network import map_of, read_weights
 from heimdall_core.training.provenance import describe_pretrained, describe_run, flatten
 from heimdall_core.training.publishing import Publisher
 from heimdall_core.training.radio_map import RadioGrid
@@ -164,11 +164,6 @@ class TrainingPipeline:
         self.train(trainer, module, data)
         return self.export_and_register(module, features, self.evaluate(module, features))
 
-    @property
-    def _is_to_be_fused(self) -> bool:
-        wanted = self._spec.training.radio_map
-        return wanted is not None and wanted.fuse
-
     def _prepare_radio_map(self, data: HeimdallDataModule) -> None:
         if (radio_map := data.prepare_radio_map()) is not None:
             self._grid = radio_map.grid
@@ -195,8 +190,8 @@ class TrainingPipeline:
         data = HeimdallDataModule(features, self._spec.training)
         module = self.create_lightning_module(data)
         saved.require_fit(module.construction, weights.name)
-        saved.require_map(self._is_to_be_fused, weights.name)
-        if self._is_to_be_fused:
+        saved.require_map(self._spec.training, weights.name)
+        if map_of(self._spec.training) is not None:
             self._prepare_radio_map(data)
         self._best.take(saved.weights, epoch=saved.epoch)
         return self.export_and_register(module, features, self.evaluate(module, features))

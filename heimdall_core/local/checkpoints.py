@@ -27,12 +27,13 @@ def network_of(path: Path, *, resumable: bool) -> dict[str, Any]:
     construction = _construction(path)
     if resumable:
         _training_state(path)
-    return {
+    network = {
         "backbone": construction.backbone,
         "covariance": construction.covariance,
         "components": construction.components,
-        "point_estimate": construction.point_estimate,
     }
+    # The median of one Gaussian belongs to a radio map, which the weights do not bring along.
+    return network | ({"point_estimate": construction.point_estimate} if construction.components > 1 else {})
 
 
 def require_same_network(path: Path, model: ModelSpec, manifest: Manifest) -> None:

@@ -119,7 +119,12 @@ def _refuse_unsupported(spec: TrainJobSpec) -> None:
         remedy = "give --init-from a best.ckpt, or submit a job"
         raise _invalid("init_from", "names a model of a service", remedy)
     resources = replace(spec.resources, num_nodes=1)
-    judged = replace(spec, model=ModelSpec(), resources=resources, register=RegisterSpec(enabled=False))
+    model = ModelSpec(  # pretrained and freeze_backbone are judged with the weights to start from
+        covariance=spec.model.covariance,
+        components=spec.model.components,
+        point_estimate=spec.model.point_estimate,
+    )
+    judged = replace(spec, model=model, resources=resources, register=RegisterSpec(enabled=False))
     try:
         refuse_unsupported(judged)
     except NotSupportedYet as error:

@@ -13,6 +13,7 @@ _SNR = rows.SNR_ROW - rows.FIRST_SIDE_ROW
 _PRESENCE = rows.PRESENCE_ROW - rows.FIRST_SIDE_ROW
 _LOG_2PI = math.log(2.0 * math.pi)
 _LARGEST_CORRELATION = 0.999
+"""That of a network's own Gaussian ends below it."""
 
 
 class RadioFusion(nn.Module):
@@ -74,16 +75,18 @@ class RadioFusion(nn.Module):
         own = prediction._replace(sigma_km=prediction.sigma_km * self.stretch)
         density_BC = self._log_density(own)
         weight_BC = torch.softmax(density_BC + self.exponent * self.log_likelihood(side_BR8), dim=1)
-        # A Gaussian that is narrower than a cell lies within as much as the cells about it do.
         inside_B1 = (density_BC.exp().sum(1, keepdim=True) * self.cell_km**2).clamp(max=1.0)
+        # What is narrower than a cell, cells cannot say better: the cube is 0.94 at two cells, 0.14 at 0.3.
+        variance_B2 = own.sigma_km.square()
+        resolved_B2 = (variance_B2 / (variance_B2 + self.cell_km**2 / 12.0)) ** 3
+        inside_B1 = inside_B1 * resolved_B2.amin(1, keepdim=True)
         mean = weight_BC @ self.cells_km
         centre = inside_B1 * mean + (1.0 - inside_B1) * own.mean_km
         if point_estimate == "median":
             centre = self._median(weight_BC, inside_B1, own)
         offset = self.cells_km - mean[:, None]
         within = (weight_BC[..., None] * torch.cat([offset.square(), offset.prod(-1, True)], -1)).sum(1)
-        variance = within[:, :2] + self.cell_km**2 / 12.0
-        return _joined(inside_B1, mean, variance, within[:, 2:], own, centre)
+        return _joined(inside_B1, mean, within[:, :2], within[:, 2:], own, centre)
 
     def log_likelihood(self, side_BR8: Tensor) -> Tensor:
         """(B, C): of the levels of who heard, but for a constant of each session."""

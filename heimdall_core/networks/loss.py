@@ -52,7 +52,8 @@ class GaussianNLLLoss(nn.Module):
             nll_B = correlated_nll(residual, sigma_km, correlation.squeeze(-1))
         else:
             nll_B = mixture_nll(components, target_km)
-            sigma_km, correlation = components.spread_about(components.mean())
+            if not self.training:  # then these may stand for the mixture about another place than its mean
+                sigma_km, correlation = components.spread_about(components.mean())
         scale_B = (sigma_km.prod(-1) * (1.0 - correlation.squeeze(-1).square()).sqrt()).sqrt()
         return (nll_B * self._weight(scale_B)).mean()
 

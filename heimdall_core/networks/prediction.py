@@ -55,7 +55,8 @@ class Components(NamedTuple):
         sigma = (weight * (self.sigma_km.square() + offset.square())).sum(1).sqrt()
         within = self.correlation * self.sigma_km.prod(-1)
         covariance = (weight[..., 0] * (within + offset.prod(-1))).sum(1, keepdim=True)
-        return sigma, covariance / sigma.prod(-1, keepdim=True)
+        largest = 1.0 - torch.finfo(torch.float32).eps
+        return sigma, (covariance / sigma.prod(-1, keepdim=True)).clamp(-largest, largest)
 
     def stretch(self, centre_km: Tensor, scale: Tensor) -> Self:
         """Stretched about a centre (B, 2): every distance from it grows by ``scale``."""
@@ -96,11 +97,10 @@ class PlanePrediction(NamedTuple):
         """
         centre_km = components.mean() if centre_km is None else centre_km
         sigma_km, correlation = components.spread_about(centre_km)
-        largest = 1.0 - torch.finfo(torch.float32).eps
         return cls(
             mean_km=centre_km,
             sigma_km=sigma_km * scale,
-            correlation=correlation.clamp(-largest, largest),
+            correlation=correlation,
             components=components.stretch(centre_km, scale),
         )
 

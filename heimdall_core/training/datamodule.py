@@ -103,7 +103,7 @@ class HeimdallDataModule(pl.LightningDataModule):
                 self.feature_set.indices("train"),
                 reach_km=wanted.reach_m / 1e3,
                 seed=self._training.seed,
-                with_grid=wanted.fuse,
+                with_grid=wanted.fuse and self._share.rank == 0,
             )
             self.train_set.relocation = Relocation(radio_map=radio_map, share=wanted.share)
         return self.train_set.relocation.radio_map

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from heimdall_core.features import rows
-from heimdall_core.networks import LocalizationNet, PlanePrediction
+from heimdall_core.networks import LocalizationNet
 from heimdall_core.networks.fusion import RadioFusion
 from heimdall_core.training.datamodule import evaluation_loader
 from heimdall_core.training.dataset import HeimdallDataset
@@ -26,11 +26,16 @@ def fit_fusion(
 ) -> float:
     """Fuses the network with a map of the training split, if the likelihood of the validation split rises.
 
-    The network stays uncalibrated; both ways are compared as they would be calibrated.
+    The network stays uncalibrated; both ways are compared as they would be calibrated, about their means.
 
     Returns:
         The exponent of the map's likelihood; 0: the network is better without.
+
+    Raises:
+        ValueError: the network predicts a mixture.
     """
+    if net.components > 1:
+        raise ValueError("a mixture is not fused with a radio map")
     net.fuse(None)
     if not np.isfinite(grid.mean_db).any():
         return 0.0
@@ -72,7 +77,7 @@ class _Answers:
     ) -> None:
         net.eval()
         self.device = next(net.parameters()).device
-        self._point_estimate = net.point_estimate
+        self._on_progress = on_progress
         self._parts = []
         loader = evaluation_loader(dataset)
         for number, batch in enumerate(loader):
@@ -83,10 +88,8 @@ class _Answers:
 
     def averaged(self, fusion: RadioFusion | None) -> PlaneGaussians:
         """Of each session."""
-
-        def fused(side: torch.Tensor, plane: PlanePrediction) -> PlanePrediction:
-            return plane if fusion is None else fusion(side, plane, self._point_estimate)
-
-        return PlaneGaussians.concatenate(
-            [average_segments(fused(side, plane), item, count) for side, plane, item, count in self._parts]
-        )
+        found = []
+        for side, plane, item, count in self._parts:
+            self._on_progress(1.0)
+            found.append(average_segments(plane if fusion is None else fusion(side, plane), item, count))
+        return PlaneGaussians.concatenate(found)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from heimdall_core.domain.errors import DataError
-from heimdall_core.domain.spec import Backbone, ModelSpec, PointEstimate
+from heimdall_core.domain.spec import Backbone, ModelSpec, PointEstimate, TrainingSpec
 from heimdall_core.networks import LocalizationNet
 from heimdall_core.networks.backbone import start_pretrained
 from heimdall_core.networks.heads import Covariance
@@ -37,7 +37,7 @@ class Construction:
     components: int = 1
     """Of the mixture that it predicts; 1: a Gaussian."""
     point_estimate: PointEstimate = "mean"
-    """The position that stands for the mixture."""
+    """The position that stands for a mixture, or for what is fused with a radio map."""
 
     def build(
         self, *, pretrained: bool = False, pretrained_dir: Path | None = None, freeze_backbone: bool = False
@@ -95,6 +95,13 @@ def plane_scale_km(targets_km: NDArray[np.floating[Any]]) -> float:
     return float(f"{max(rms, _SMALLEST_SCALE_KM):.2g}")
 
 
+def map_of(training: TrainingSpec) -> dict[str, Any] | None:
+    """What the radio map of a fused network depends on besides the dataset; None: it is not fused."""
+    if training.radio_map is None or not training.radio_map.fuse:
+        return None
+    return {"reach_m": training.radio_map.reach_m, "seed": training.seed}
+
+
 def save_weights(path: Path, net: LocalizationNet, construction: Construction, **facts: Any) -> None:
     """Writes weights and construction; ``facts`` are plain values that travel along."""
     weights = {k: v.detach().cpu() for k, v in net.state_dict().items()}
@@ -113,8 +120,9 @@ class SavedWeights:
     """Counted from 1."""
     dataset_digest: str | None = None
     """Of the dataset version that they were trained on; None: the file does not say."""
-    was_fused: bool = False
-    """Whether the network was fused with the radio map of its training split; the map is not in the file."""
+    fused_with: dict[str, Any] | None = None
+    """What the radio map depends on that the network was fused with, besides the dataset; the map itself is
+    not in the file. None: it was not fused."""
 
     def require_fit(self, wanted: Construction, name: str) -> None:
         """Raises DataError unless the weights belong to a network of the same construction."""
@@ -129,13 +137,14 @@ class SavedWeights:
                 hint="Use the dataset version and the model settings that it was trained with.",
             )
 
-    def require_map(self, is_to_be_fused: bool, name: str) -> None:
-        """Raises DataError if the network was fused with a radio map, and is not to be."""
-        if self.was_fused and not is_to_be_fused:
+    def require_map(self, training: TrainingSpec, name: str) -> None:
+        """Raises DataError if the network was fused with a radio map, and not with that of ``training``."""
+        if self.fused_with not in (None, map_of(training)):
+            told = ", ".join(f"{key} {value}" for key, value in self.fused_with.items())
             raise DataError(
-                f"{name} is of a network that was fused with a radio map, which is fitted anew each time",
+                f"{name} is of a network that was fused with a radio map, which is fitted anew: {told}",
                 code="checkpoint_of_other_network",
-                hint="Give the training.radio_map that it was trained with.",
+                hint="Give training.radio_map and training.seed as it was trained with.",
             )
 
     def require_dataset(self, digest: str, name: str) -> None:
@@ -165,7 +174,7 @@ def read_weights(path: Path) -> SavedWeights:
         construction=_construction(stated),
         epoch=int(content["epoch"]) + 1 if is_training_state else int(content["facts"]["epoch"]),
         dataset_digest=content.get("facts", {}).get("dataset_digest"),
-        was_fused=bool(content.get("facts", {}).get("was_fused", False)),
+        fused_with=content.get("facts", {}).get("fused_with"),
     )
 
 
@@ -175,7 +184,7 @@ def _construction(stated: dict[str, Any]) -> Construction:
 
 
 def load_network(path: Path) -> LocalizationNet:
-    """The network that ``save_weights`` wrote, calibration included.
+    """The network that ``save_weights`` wrote, calibration included; one that was fused, without its map.
 
     Raises:
         DataError: the file is damaged or something else.

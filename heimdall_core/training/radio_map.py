@@ -7,6 +7,7 @@ from it on a short and a long length), and a share of the training items moves t
 get the levels that the process expects there, with its uncertainty and the measurements' own scatter.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ _PLACES_AT_ONCE = 4096
 """Bounds the memory of reading the map."""
 _GRID_REACH = 1.5
 _CELLS_PER_REACH = 4
-"""A cell's side is a quarter of the reach, and the grid ends one and a half of it beside the last place."""
+"""A cell's side is a quarter of the reach, if these are not too many; the grid ends 1.5 of it off a place."""
 _MOST_CELLS = 10_000
 _SHORT, _LONG = 0.2, 1.0
 """Where the search for the lengths begins, in spreads of the training positions."""
@@ -166,13 +167,18 @@ def fit_radio_map(
 
 
 def _cells(places: Float, reach_km: float) -> tuple[Float, float]:
-    """Centres (C, 2) of square cells within reach of a place (N, 2), and their side; C is bounded."""
-    low, high = places.min(axis=0) - _GRID_REACH * reach_km, places.max(axis=0) + _GRID_REACH * reach_km
-    cell_km = max(reach_km / _CELLS_PER_REACH, float(np.sqrt(np.prod(high - low) / _MOST_CELLS)))
-    axes = [np.arange(a + cell_km / 2, b + cell_km / 2, cell_km) for a, b in zip(low, high, strict=True)]
-    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    distance, _ = KDTree(places).query(cells)
-    return cells[distance <= _GRID_REACH * reach_km], cell_km
+    """Centres (C, 2) of the square cells near places (N, 2), and their side: larger, if C is too large."""
+    cell_km, tree = reach_km / _CELLS_PER_REACH, KDTree(places)
+    while True:
+        within = max(_GRID_REACH * reach_km, cell_km)
+        steps = np.arange(-math.ceil(within / cell_km), math.ceil(within / cell_km) + 1)
+        around = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+        occupied = np.unique(np.floor(places / cell_km).astype(np.int64), axis=0)
+        cells = (np.unique((occupied[:, None] + around).reshape(-1, 2), axis=0) + 0.5) * cell_km
+        cells = cells[tree.query(cells)[0] <= within]
+        if len(cells) <= _MOST_CELLS:
+            return cells, cell_km
+        cell_km *= max(1.1, math.sqrt(len(cells) / _MOST_CELLS))
 
 
 def _receiver_position(features: FeatureSet, session: int, receiver: int) -> Float:

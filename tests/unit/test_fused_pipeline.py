@@ -153,11 +153,20 @@ def test_exported_again_the_network_is_fused_as_it_was(
     assert again["fusion_exponent"] == EXPONENT
 
 
-def test_weights_that_were_fused_are_not_exported_without_the_map(
-    finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"radio_map": None},
+        {"radio_map": RadioMapSpec(reach_m=10_000.0)},
+        {"radio_map": RadioMapSpec(reach_m=5_000.0, fuse=True)},
+        {"seed": 7},
+    ],
+)
+def test_weights_that_were_fused_are_not_exported_with_another_map(
+    other: dict[str, Any], finished: Any, make_pipeline: Callable[..., TrainingPipeline], reporter: Any
 ) -> None:
-    plain = replace(SPEC, training=replace(SPEC.training, radio_map=None))
-    pipeline = make_pipeline(reporter, spec=plain, output_uri="s3://models/jobs/job_4/a1")
+    spec = replace(SPEC, training=replace(SPEC.training, **other))
+    pipeline = make_pipeline(reporter, spec=spec, output_uri="s3://models/jobs/job_4/a1")
     with pytest.raises(DataError, match="fused with a radio map") as refusal:
         pipeline.run_export_only(finished[2] / "best.ckpt")
     assert refusal.value.stable_code == "checkpoint_of_other_network"

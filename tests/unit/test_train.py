@@ -151,6 +151,14 @@ def test_a_checkpoint_decides_the_network_unless_it_is_stated(tmp_path: Path) ->
             "/training/precision: fp16 needs a GPU: use auto, bf16 or fp32",
         ),
         ({"model": {"freeze_backbone": True}}, "model.freeze_backbone"),
+        ({"model": {"point_estimate": "median"}}, "/model/point_estimate: that of one Gaussian is its mean"),
+        (
+            {
+                "model": {"components": 4, "covariance": "full"},
+                "training": {"radio_map": {"reach_m": 200, "fuse": True}},
+            },
+            "/training/radio_map/fuse: a mixture is not fused",
+        ),
         ({"init_from": {"name": "localization"}}, "init_from"),
     ],
 )

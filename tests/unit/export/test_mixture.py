@@ -19,6 +19,7 @@ from heimdall_core.export.exporter import ONNXExporter
 from heimdall_core.export.metadata import ModelFacts, Precision, read_facts
 from heimdall_core.export.verification import Evidence, verify
 from heimdall_core.networks import LocalizationNet
+from heimdall_core.networks.fusion import RadioFusion
 from heimdall_core.prediction import to_predictions
 
 MOMENTS = ["positions", "uncertainties", "correlation"]
@@ -214,3 +215,31 @@ def test_a_session_is_predicted_by_the_gaussian_of_the_moments(
     np.testing.assert_allclose(found.sigma_east_m[0], 1e3 * plane.sigma_km[0, 0].item(), rtol=1e-4)
     np.testing.assert_allclose(found.correlation[0], plane.correlation[0, 0].item(), atol=1e-4)
     np.testing.assert_allclose([found.latitude[0], found.longitude[0]], outputs[0][0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("opset", [17, 23])
+def test_a_fused_network_that_answers_with_the_median_can_be_written_in_every_way(
+    opset: int, net: LocalizationNet, facts: ModelFacts, features: np.ndarray, tmp_path: Path
+) -> None:
+    fused, cells = copy.deepcopy(net), torch.cartesian_prod(torch.arange(-50.0, 50.0, 5.0), torch.arange(9.0))
+    level = torch.stack([30.0 - 0.2 * cells[:, 0], 20.0 - cells[:, 1], 0.3 * cells.sum(1)])
+    fused.fuse(
+        RadioFusion(
+            cells_km=cells,
+            cell_km=2.0,
+            mean_db=level,
+            sigma_db=torch.full_like(level, 6.0),
+            exponent=0.3,
+            stretch=1.1,
+        )
+    )
+    fused.point_estimate = "median"
+    path, told = tmp_path / "model.onnx", replace(facts, point_estimate="median")
+    output = ExportOutput(opset=opset)
+    ONNXExporter().export_verified(fused, path, facts=told, features=features, output=output)
+    session = ort.InferenceSession(str(path))
+    for batch in (features[:1], features[:7]):
+        with torch.no_grad():
+            wanted = fused(torch.from_numpy(batch))
+        for found, expected in zip(session.run(None, {"features": batch}), wanted, strict=True):
+            np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -130,6 +130,16 @@ def test_levels_that_nobody_expected_make_no_nonsense() -> None:
     assert (found.sigma_km > 0).all()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("at", [0.0, 0.02, 0.05])
+def test_levels_that_say_nothing_change_little_however_narrow_the_answer_is(share: float, at: float) -> None:
+    sigma = share * CELL_KM
+    own = gaussian(at, 0.03, sigma=(sigma, sigma), rho=0.3)
+    found = fusion()(side(None, None), own)
+    assert (found.mean_km - own.mean_km).norm() < 0.05 * max(sigma, CELL_KM)
+    torch.testing.assert_close(found.sigma_km, own.sigma_km, rtol=0.15, atol=0.0)
+
+
 def test_stretch_widens_the_network_before_the_product() -> None:
     wide = fusion(exponent=0.0, stretch=2.0)(side(26.0), gaussian(sigma=(0.3, 0.3), rho=0.0))
     torch.testing.assert_close(wide.sigma_km, torch.full((1, 2), 0.6), atol=0.02, rtol=0)

@@ -167,6 +167,21 @@ def test_the_network_adds_its_components_to_the_outputs_of_the_contract():
     assert (correlations.abs() < 1).all()
 
 
+def test_components_far_narrower_than_they_are_apart_have_a_loss() -> None:
+    rng = torch.Generator().manual_seed(0)
+    components = Components(
+        log_weight=torch.full((4_000, 2), 0.5).log(),
+        mean_km=torch.randn(4_000, 2, 2, generator=rng) * 50.0,
+        sigma_km=torch.full((4_000, 2, 2), 0.01),
+        correlation=torch.zeros(4_000, 2),
+    )
+    target, loss = components.mean_km[:, 0], GaussianNLLLoss(unit_km=50.0)
+    moments = PlanePrediction.of_components(components, torch.tensor(1.0))
+    for mode in (True, False):
+        found = loss.train(mode)(moments.mean_km, moments.sigma_km, target, moments.correlation, components)
+        assert torch.isfinite(found)
+
+
 def test_a_network_answers_with_the_geometric_median_and_learns_the_same_without_it():
     torch.manual_seed(0)
     net = replace(CONSTRUCTION, point_estimate="median").build()
@@ -175,7 +190,7 @@ def test_a_network_answers_with_the_geometric_median_and_learns_the_same_without
     net.point_estimate = "mean"
     mean = net.plane(inputs())
     assert (nearest.mean_km - mean.mean_km).norm(dim=1).min() > 0.5
-    loss, target = GaussianNLLLoss(unit_km=50.0), torch.zeros(3, 2)
+    loss, target = GaussianNLLLoss(unit_km=50.0).eval(), torch.zeros(3, 2)
     losses = [loss(p.mean_km, p.sigma_km, target, p.correlation, p.components) for p in (nearest, mean)]
     torch.testing.assert_close(*losses)
 

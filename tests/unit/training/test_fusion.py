@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from heimdall_core.domain.ports import JobStopped
 from heimdall_core.features import FeatureSet, rows
 from heimdall_core.networks import LocalizationNet, PlanePrediction
 from heimdall_core.training.dataset import HeimdallDataset
 from heimdall_core.training.fusion import fit_fusion
 from heimdall_core.training.inference import predict
-from heimdall_core.training.radio_map import RadioGrid, fit_radio_map
+from heimdall_core.training.radio_map import RadioGrid, _cells, fit_radio_map
 
 NUM_SESSIONS = 240
 SITES_KM = np.array([[0.0, 0.0], [3.0, 0.5], [1.0, 3.0]])
@@ -79,8 +80,22 @@ def test_a_grid_of_a_wide_region_has_larger_cells_not_more(features: FeatureSet)
     wide = replace(features, targets_km=features.targets_km * 100.0)
     found = fit_radio_map(wide, wide.indices("train"), reach_km=0.4, seed=1, with_grid=True).grid
     assert found is not None
-    assert found.cell_km > 1.0
-    assert len(found.cells_km) <= 11_000
+    assert len(found.cells_km) <= 10_000
+    distance = np.abs(found.cells_km[:, None] - wide.targets_km[wide.indices("train")][None]).max(axis=2)
+    assert distance.min(axis=0).max() <= found.cell_km / 2 * (1 + 1e-4)  # every place lies in a cell
+
+
+def test_a_road_pays_for_no_empty_land_and_many_places_get_larger_cells(features: FeatureSet) -> None:
+    along = np.linspace(0.0, 100.0, len(features.targets_km), dtype=np.float32)
+    road = replace(features, targets_km=np.stack([along, 0.5 * along], axis=1))
+    cells, cell_km = _cells(road.targets_km.astype(np.float64), 0.4)
+    assert cell_km < 0.2  # of a box about it, they would have to be 0.7 km
+    dense = np.random.default_rng(0).uniform(0.0, 100.0, (5_000, 2))
+    cells, cell_km = _cells(dense, 0.5)
+    assert len(cells) <= 10_000
+    assert cell_km > 0.5
+    distance = np.abs(cells[:, None] - dense[None, :500]).max(axis=2)
+    assert distance.min(axis=0).max() <= cell_km / 2 * (1 + 1e-9)
 
 
 def test_the_places_of_the_map_are_the_same_with_a_grid(features: FeatureSet) -> None:
@@ -104,6 +119,17 @@ def test_a_vague_network_gains_much_on_places_that_nobody_trained_on(
     assert net.fusion is not None
     assert after < 0.3 * before
     assert progress
+
+
+def test_a_stop_is_heard_while_the_exponent_is_chosen(features: FeatureSet, grid: RadioGrid) -> None:
+    calls = iter(range(1_000))
+
+    def stop(_: float) -> None:
+        if next(calls) == 3:
+            raise JobStopped("cancel")
+
+    with pytest.raises(JobStopped):
+        fit_fusion(vague(), grid, HeimdallDataset(features, "val", training=False), stop)
 
 
 def test_a_map_that_is_wrong_is_left_out(features: FeatureSet, grid: RadioGrid) -> None:
