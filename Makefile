@@ -122,7 +122,8 @@ bench-training-full: venv bench-training ## The figures of docs/benchmarks.md: h
 	$(BENCH).powder_limit --receivers 25
 	$(BENCH).powder
 	$(BENCH).powder --components 8 --point-estimate median
-	$(BENCH).powder --receivers 25 --epochs 200 --batch-size 16 --learning-rate 1e-3 --seeds 1 --fuse
+	$(BENCH).powder --receivers 25 --epochs 200 --batch-size 16 --learning-rate 1e-3 --seeds 1 --fuse \
+		--point-estimate median
 
 .PHONY: bench-export
 bench-export: venv ## ONNX Runtime against PyTorch, and the time an export takes
