@@ -43,6 +43,13 @@ FITS = (
     f"{WIDER} <= 0 && [...document.querySelectorAll('.table-wrap')]"
     ".every((wrap) => wrap.scrollWidth <= wrap.clientWidth || wrap.tabIndex === 0)"
 )
+#: What does not: how far the page goes beyond the window, tables out of reach, the elements furthest right.
+TOO_WIDE = (
+    f"[{WIDER}, [...document.querySelectorAll('.table-wrap')]"
+    ".filter((wrap) => wrap.scrollWidth > wrap.clientWidth && wrap.tabIndex !== 0).map((wrap) => wrap.outerHTML.slice(0, 300)),"
+    "[...document.querySelectorAll('main *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)"
+    ".map((one) => `${one.tagName}.${one.className} ${one.getBoundingClientRect().right}`).slice(0, 12)]"
+)
 NARROW = {"width": 360, "height": 780}
 
 
@@ -91,7 +98,10 @@ def test_nobody_is_kept_out_and_nothing_complains(open_window, paths, name):
     found["dark"] = window.grave_findings()
     window.picture(f"{name}-dark", whole=name not in LONG)
     window.page.set_viewport_size(NARROW)
-    window.until(FITS, seconds=10)
+    try:
+        window.until(FITS, seconds=10)
+    except AssertionError:
+        pytest.fail(f"at {NARROW['width']} pixels: {window.page.evaluate(TOO_WIDE)}")
     found["narrow"] = window.grave_findings()
     window.picture(f"{name}-narrow", whole=name not in LONG)
     if name in MISSING:

@@ -13,6 +13,7 @@ const CONFIG = {
 };
 
 const plots = new Map();
+const watched = new WeakSet();
 const sizes = new ResizeObserver((entries) => entries.forEach((entry) => resized(entry.target)));
 
 /**
@@ -25,12 +26,13 @@ export async function plot(element, traces, layout = {}, config = {}) {
   const { label, ...rest } = config;
   if (label) describe(element, label);
   const wanted = { traces, layout, config: { ...CONFIG, ...rest } };
-  const isNew = !plots.has(element);
   plots.set(element, wanted);
   const Plotly = await loadPlotly();
   if (plots.get(element) !== wanted) return element;
   await draw(Plotly, element, wanted);
-  if (isNew) sizes.observe(element);
+  // Not with the first call alone: it may have given way to the second while the library was loading.
+  if (!watched.has(element)) sizes.observe(element);
+  watched.add(element);
   return element;
 }
 
@@ -38,6 +40,7 @@ export async function plot(element, traces, layout = {}, config = {}) {
 export async function dispose(element) {
   if (!plots.delete(element)) return;
   sizes.unobserve(element);
+  watched.delete(element);
   (await loadPlotly()).purge(element);
 }
 
@@ -55,11 +58,13 @@ export function faded(colour, opacity) {
   return `rgba(${parts[0]}, ${parts[1]}, ${parts[2]}, ${opacity})`;
 }
 
-function draw(Plotly, element, { traces, layout, config }) {
+async function draw(Plotly, element, { traces, layout, config }) {
   const colours = palette();
   const given = typeof layout === "function" ? layout(colours) : layout;
   const drawn = typeof traces === "function" ? traces(colours) : traces;
-  return Plotly.react(element, drawn, themed(given, colours), config);
+  await Plotly.react(element, drawn, themed(given, colours), config);
+  // The page may have become narrower meanwhile, and nothing else would say so again.
+  if (Math.abs(element._fullLayout?.width - element.clientWidth) > 1) resized(element);
 }
 
 function themed(layout, colours) {
