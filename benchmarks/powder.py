@@ -211,6 +211,8 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.folder is None:
         parser.error("set HEIMDALL_POWDER_FRS or give --folder")
+    if options.fuse and (options.components > 1 or not options.reach_m):
+        parser.error("--fuse: with --components 1 and a --reach-m")
     return options
 
 

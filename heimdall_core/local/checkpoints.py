@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from heimdall_core.training.network import Construction
 
 _FOREIGN_HINT = "Give best.ckpt or step-*.ckpt of a checkpoint folder of Heimdall."
-_OTHER_NETWORK_HINT = "Leave out --backbone, and use the recordings that it was trained with."
+_OTHER_NETWORK_HINT = (
+    "Leave out --backbone, and give the recordings and model settings that it was trained with."
+)
 
 
 def network_of(path: Path, *, resumable: bool) -> dict[str, Any]:

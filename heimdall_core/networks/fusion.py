@@ -19,7 +19,7 @@ _LARGEST_CORRELATION = 0.999
 class RadioFusion(nn.Module):
     """The density of a network's Gaussian times the likelihood of the levels under a radio map.
 
-    Both read the same levels, so the likelihood counts with an exponent below 1 (a logarithmic opinion pool,
+    Both read the same levels, so the likelihood has an exponent of at most 1 (a logarithmic opinion pool,
     Genest and Zidek 1986). The product lives on the map's cells; as much of the Gaussian as lies beside them
     stays what it was, for there the map says nothing. Returned are the mean, or the geometric median, and the
     second moments of the whole about it.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-import torch
 
 from heimdall_core.domain.errors import DataError
 from heimdall_core.domain.manifest import Manifest
@@ -26,6 +25,7 @@ from heimdall_core.model_evaluation import ModelEvaluation
 from heimdall_core.pipeline import TrainingPipeline
 from heimdall_core.storage import FolderStore
 from heimdall_core.training import fusion, radio_map
+from tests.unit.pipelines import pipeline_maker
 
 OUTPUTS = (
     ExportOutput(),
@@ -45,6 +45,7 @@ SPEC = TrainJobSpec(
     resources=ResourcesSpec(accelerator="cpu"),
     export=ExportSpec(outputs=OUTPUTS),
 )
+
 EXPONENT = 0.3
 
 
@@ -62,25 +63,7 @@ def _a_map_of_a_few_sessions_that_is_always_worth_it() -> Any:
 def make_pipeline(
     tiny_dataset: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., TrainingPipeline]:
-    cache_dir = tmp_path_factory.mktemp("cache")
-
-    def make(reporter: Any, **changes: Any) -> TrainingPipeline:
-        torch.set_num_threads(1)
-        root, manifest = tiny_dataset
-        values: dict[str, Any] = {
-            "spec": SPEC,
-            "manifest": manifest,
-            "store": FolderStore(root),
-            "reporter": reporter,
-            "output_uri": "s3://models/jobs/job_1/a1",
-            "workspace": tmp_path_factory.mktemp("work"),
-            "cache_dir": cache_dir,
-            "run_name": "job_1",
-            "tags": {"heimdall.job_id": "job_1"},
-        }
-        return TrainingPipeline(**{**values, **changes})
-
-    return make
+    return pipeline_maker(SPEC, tiny_dataset, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

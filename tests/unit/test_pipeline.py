@@ -32,6 +32,7 @@ from heimdall_core.recordings.reading import InputFile, read_sessions
 from heimdall_core.recordings.session import RecordedSession
 from heimdall_core.storage import FolderStore
 from heimdall_core.tracking import TrackingTarget
+from tests.unit.pipelines import pipeline_maker
 
 pytestmark = pytest.mark.slow
 
@@ -48,25 +49,7 @@ SPEC = TrainJobSpec(
 def make_pipeline(
     tiny_dataset: tuple[Path, Manifest], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., TrainingPipeline]:
-    cache_dir = tmp_path_factory.mktemp("cache")
-
-    def make(reporter: Any, **changes: Any) -> TrainingPipeline:
-        torch.set_num_threads(1)
-        root, manifest = tiny_dataset
-        values: dict[str, Any] = {
-            "spec": SPEC,
-            "manifest": manifest,
-            "store": FolderStore(root),
-            "reporter": reporter,
-            "output_uri": "s3://models/jobs/job_1/a1",
-            "workspace": tmp_path_factory.mktemp("work"),
-            "cache_dir": cache_dir,
-            "run_name": "job_1",
-            "tags": {"heimdall.job_id": "job_1"},
-        }
-        return TrainingPipeline(**{**values, **changes})
-
-    return make
+    return pipeline_maker(SPEC, tiny_dataset, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
